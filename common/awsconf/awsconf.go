@@ -1,0 +1,112 @@
+// Package awsconf loads the AWS configuration that both programs use: the SDK's standard sources
+// (environment, shared files, instance role), with bounded waits and bounded answers.
+package awsconf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/rotatessh/rotatessh/common/awstime"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// callTimeout bounds one attempt. The longest regular wait is a 20 s long poll.
+	callTimeout = 40 * time.Second
+	// maxAnswer bounds one answer's body. The largest regular one is a BatchGetItem of 16 MB; an agent's
+	// are far smaller, and set their own bound.
+	maxAnswer = 24 << 20
+)
+
+// ErrAnswerTooLarge is returned while reading an answer whose body is larger than the configured bound.
+var ErrAnswerTooLarge = errors.New("answer from AWS is larger than allowed")
+
+// Options adjust Load. The zero value is usable.
+type Options struct {
+	// Region overrides the standard sources when it is not empty.
+	Region string
+	// Clock, if not nil, observes the Date of every answer.
+	Clock *awstime.Clock
+	// MaxAnswer bounds an answer's body in bytes; 0 means 24 MiB.
+	MaxAnswer int64
+}
+
+// Load gives an aws.Config. It blocks only as long as the standard sources do, and not past ctx. An error
+// names what is missing; a missing region is one.
+func Load(ctx context.Context, o Options) (aws.Config, error) {
+	limit := o.MaxAnswer
+	if limit == 0 {
+		limit = maxAnswer
+	}
+	settings := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(&boundedClient{client: httpClient(), limit: limit}),
+		config.WithRetryMode(aws.RetryModeStandard),
+	}
+	if o.Region != "" {
+		settings = append(settings, config.WithRegion(o.Region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, settings...)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("loading AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return aws.Config{}, errors.New("no AWS region: set AWS_REGION or the region setting")
+	}
+	if o.Clock != nil {
+		cfg.APIOptions = append(cfg.APIOptions, o.Clock.Middleware)
+	}
+	return cfg, nil
+}
+
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithTimeout(callTimeout).
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.TLSHandshakeTimeout = dialTimeout
+			t.MaxIdleConnsPerHost = 4
+		})
+}
+
+// boundedClient passes on answers whose bodies fail once more than limit bytes have been read.
+type boundedClient struct {
+	client *awshttp.BuildableClient
+	limit  int64
+}
+
+// Do implements aws.HTTPClient.
+func (c *boundedClient) Do(req *http.Request) (*http.Response, error) {
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: c.limit}
+	return resp, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read fails with ErrAnswerTooLarge instead of delivering a byte past the bound.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if int64(n) > b.left {
+		return int(b.left), ErrAnswerTooLarge
+	}
+	b.left -= int64(n)
+	return n, err
+}

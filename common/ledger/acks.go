@@ -1,0 +1,111 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// batchSize is the largest number of keys in one BatchGetItem call (DynamoDB API reference).
+const batchSize = 100
+
+func ackKey(worker, secretARN string) key { return key{pk: worker, sk: ackPrefix + secretARN} }
+
+// PutAck writes a's acknowledgement and gives the pass number under which it stands. It refuses with
+// ErrStale to replace one of a higher generation. Within one generation the pass number rises: where the
+// table already holds a.Pass or more (the agent was restarted and counts afresh), a is written under the
+// next number.
+func (c *Client) PutAck(ctx context.Context, a Ack) (pass int64, err error) {
+	if err := a.Validate(); err != nil {
+		return 0, fmt.Errorf("writing acknowledgement: %w", err)
+	}
+	const tries = 3
+	for range tries {
+		var old Ack
+		err = c.put(ctx, ackKey(a.Worker, a.SecretARN), a, newerAck(a), &old)
+		if err == nil {
+			return a.Pass, nil
+		}
+		if !errors.Is(err, ErrStale) || old.Generation > a.Generation {
+			return 0, err
+		}
+		a.Pass = old.Pass + 1
+	}
+	return 0, err
+}
+
+func newerAck(a Ack) condition {
+	return condition{
+		expression: "attribute_not_exists(pk) OR #g < :g OR (#g = :g AND #p < :p)",
+		names:      map[string]string{"#g": "generation", "#p": "pass"},
+		values:     map[string]types.AttributeValue{":g": number(a.Generation), ":p": number(a.Pass)},
+	}
+}
+
+// Acks reads the acknowledgements of the given workers for one secret, by worker. Workers that have none,
+// or an invalid one, or one that has expired at now, are missing from the result. It asks in batches of 100
+// and repeats what DynamoDB left unprocessed, with back-off, until ctx ends.
+func (c *Client) Acks(ctx context.Context, secretARN string, workers []string, now time.Time) (map[string]Ack, error) {
+	acks := make(map[string]Ack, len(workers))
+	for len(workers) > 0 {
+		n := min(batchSize, len(workers))
+		if err := c.ackBatch(ctx, secretARN, workers[:n], now, acks); err != nil {
+			return nil, err
+		}
+		workers = workers[n:]
+	}
+	return acks, nil
+}
+
+func (c *Client) ackBatch(ctx context.Context, secretARN string, workers []string, now time.Time, into map[string]Ack) error {
+	var keys []map[string]types.AttributeValue
+	for _, w := range workers {
+		keys = append(keys, ackKey(w, secretARN).attributes())
+	}
+	request := map[string]types.KeysAndAttributes{c.table: {Keys: keys}}
+	for wait := 50 * time.Millisecond; len(request) > 0; wait = min(2*wait, 2*time.Second) {
+		out, err := c.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
+		if err != nil {
+			return fmt.Errorf("reading acknowledgements: %w", err)
+		}
+		for _, item := range out.Responses[c.table] {
+			var a Ack
+			if decode(item, &a) == nil && a.Validate() == nil && a.Live(now) && samePlace(item, a) {
+				into[a.Worker] = a
+			}
+		}
+		request = out.UnprocessedKeys
+		if len(request) == 0 {
+			return nil
+		}
+		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
+			return fmt.Errorf("reading acknowledgements: %w", err)
+		}
+	}
+	return nil
+}
+
+// samePlace guards against a worker that writes another worker's name into its own item: IAM vouches for
+// the partition key only.
+func samePlace(item map[string]types.AttributeValue, a Ack) bool {
+	pk, ok := item["pk"].(*types.AttributeValueMemberS)
+	if !ok || pk.Value != a.Worker {
+		return false
+	}
+	sk, ok := item["sk"].(*types.AttributeValueMemberS)
+	return ok && sk.Value == ackPrefix+a.SecretARN
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

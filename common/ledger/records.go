@@ -1,0 +1,41 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+)
+
+// Beacon is the small item that workers poll to learn that there is a newer keyset.
+type Beacon struct {
+	SecretARN       string       `json:"secretArn"`
+	Generation      int64        `json:"generation"`
+	KeysetVersionID string       `json:"keysetVersionId"`
+	Phase           keyset.Phase `json:"phase"`
+	FleetSize       int          `json:"fleetSize"` // for the window over which workers spread their reads
+	PublishedAt     time.Time    `json:"publishedAt"`
+}
+
+// Laggard is a worker that is not ready, and why.
+type Laggard struct {
+	Worker  string `json:"worker"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Report is the rotator's own record of how a phase of a rotation ended.
+type Report struct {
+	SecretARN  string         `json:"secretArn"`
+	Generation int64          `json:"generation"`
+	Phase      string         `json:"phase"` // the rotation step, or "steady"
+	VersionID  string         `json:"versionId"`
+	Passed     bool           `json:"passed"`
+	Message    string         `json:"message"`
+	Pending    string         `json:"pending,omitempty"` // fingerprint of the key that was gated
+	Expected   int            `json:"expected"`
+	Ready      int            `json:"ready"`
+	Probed     int            `json:"probed"`
+	Reasons    map[string]int `json:"reasons"`  // how many workers are not ready for each code
+	Laggards   []Laggard      `json:"laggards"` // the first few of them
+	At         time.Time      `json:"at"`       // AWS time
+}
