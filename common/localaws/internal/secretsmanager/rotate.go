@@ -56,6 +56,8 @@ func (s *Service) checkRotate(sec *secret, in *rotateSecretInput, token string) 
 	}
 	p := sec.labelled(pending)
 	switch {
+	case s.ctx.Err() != nil:
+		return context.Cause(s.ctx)
 	case lambda == "":
 		return invalidRequest("No Lambda rotation function ARN is associated with this secret.")
 	case !s.deps.FunctionExists(lambda):

@@ -68,7 +68,9 @@ func New(d Deps) *Service {
 
 // Close ends every rotation, after the step in hand, and waits for that.
 func (s *Service) Close() {
+	s.mu.Lock()
 	s.stop()
+	s.mu.Unlock()
 	s.wg.Wait()
 }
 

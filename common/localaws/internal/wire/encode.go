@@ -30,8 +30,20 @@ func (a *Answer) Write(w http.ResponseWriter) {
 	_, _ = w.Write(a.Body) // a client that went away is no concern of the server
 }
 
-// Encode turns what a Handler returned into the answer of r's protocol. An error wins over out.
+func (a *Answer) withID(requestID string) *Answer {
+	if a.Header == nil {
+		a.Header = http.Header{}
+	}
+	a.Header.Set("X-Amzn-Requestid", requestID)
+	return a
+}
+
+// Encode turns what a Handler returned into the answer of r's protocol. An error wins over out; an out
+// that is an *Answer already is sent as it is.
 func Encode(r *Request, requestID string, out any, err error) *Answer {
+	if a, ok := out.(*Answer); ok && err == nil {
+		return a.withID(requestID)
+	}
 	if err == nil {
 		a, encErr := encodeResult(r, requestID, out)
 		if encErr == nil {
