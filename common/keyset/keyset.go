@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"slices"
 	"time"
 )
@@ -69,8 +68,11 @@ func Parse(data []byte) (Keyset, error) {
 	if len(data) > MaxSize {
 		return Keyset{}, invalid(CodeTooLarge, "keyset of %d bytes is larger than %d", len(data), MaxSize)
 	}
+	if err := checkJSON(data); err != nil {
+		return Keyset{}, err
+	}
 	var members map[string]json.RawMessage
-	if err := decodeOne(data, &members); err != nil {
+	if err := decode(data, &members); err != nil {
 		return Keyset{}, err
 	}
 	if members == nil {
@@ -83,7 +85,7 @@ func Parse(data []byte) (Keyset, error) {
 		return Keyset{}, err
 	}
 	var k Keyset
-	if err := decodeOne(data, &k); err != nil {
+	if err := decode(data, &k); err != nil {
 		return Keyset{}, err
 	}
 	return k, k.Validate()
@@ -99,19 +101,16 @@ func checkSchema(raw json.RawMessage) error {
 	return nil
 }
 
-func decodeOne(data []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(into); err != nil {
-		var bad *Invalid
-		if errors.As(err, &bad) {
-			return bad
-		}
-		return invalid(CodeMalformed, "keyset is not valid JSON of the expected form: %v", err)
+func decode(data []byte, into any) error {
+	err := json.Unmarshal(data, into)
+	if err == nil {
+		return nil
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return invalid(CodeMalformed, "keyset has data after its end")
+	var bad *Invalid
+	if errors.As(err, &bad) {
+		return bad
 	}
-	return nil
+	return invalid(CodeMalformed, "keyset is not of the expected form: %v", err)
 }
 
 // Encode validates k and gives the canonical bytes: equal keysets have equal bytes.

@@ -62,6 +62,9 @@ func (key Key) validate() error {
 		if key.NotAfter.IsZero() {
 			return invalid(CodeNotAfter, "a retiring key has no notAfter")
 		}
+		if year := key.NotAfter.UTC().Year(); year < 2000 || year > 9999 {
+			return invalid(CodeNotAfter, "notAfter in the year %d is not a date that JSON can carry and a key can reach", year)
+		}
 	default:
 		return invalid(CodeState, "state %.20q is unknown", string(key.State))
 	}

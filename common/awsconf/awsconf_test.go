@@ -1,0 +1,80 @@
+package awsconf_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/rotatessh/rotatessh/common/awsconf"
+	"github.com/rotatessh/rotatessh/common/awstime"
+)
+
+// isolate points the SDK at url and away from whatever the machine has configured.
+func isolate(t *testing.T, url string) {
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
+		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_CA_BUNDLE": "", "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+func get(ctx context.Context, o awsconf.Options) error {
+	cfg, err := awsconf.Load(ctx, o)
+	if err != nil {
+		return err
+	}
+	_, err = secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: new("x")})
+	return err
+}
+
+func answering(t *testing.T, body string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.Header().Set("Date", "Sat, 05 May 2040 07:08:09 GMT")
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	isolate(t, server.URL)
+}
+
+func TestEveryAnswerSetsTheClock(t *testing.T) {
+	answering(t, `{}`)
+	var clock awstime.Clock
+	if err := get(t.Context(), awsconf.Options{Clock: &clock}); err != nil {
+		t.Fatal(err)
+	}
+	now, ok := clock.Now()
+	if want := time.Date(2040, 5, 5, 7, 8, 9, 0, time.UTC); !ok || now.Sub(want) < 0 || now.Sub(want) > time.Minute {
+		t.Errorf("the clock says %v, %v", now, ok)
+	}
+}
+
+func TestAHugeAnswerIsCutOffWithAnError(t *testing.T) {
+	answering(t, fmt.Sprintf(`{"SecretString":%q}`, strings.Repeat("x", 1<<20)))
+	if err := get(t.Context(), awsconf.Options{}); err != nil {
+		t.Fatalf("the default bound refuses 1 MiB: %v", err)
+	}
+	if err := get(t.Context(), awsconf.Options{MaxAnswer: 1 << 16}); !errors.Is(err, awsconf.ErrAnswerTooLarge) {
+		t.Errorf("got %v, want ErrAnswerTooLarge", err)
+	}
+}
+
+func TestAMissingRegionSaysHowToSetOne(t *testing.T) {
+	isolate(t, "")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	_, err := awsconf.Load(t.Context(), awsconf.Options{})
+	if err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
+		t.Errorf("got %v", err)
+	}
+}
