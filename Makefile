@@ -1,0 +1,72 @@
+# RotateSSH. `make help` lists the targets.
+
+GO            ?= go
+BIN           := bin
+BUILD         := build
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILDINFO     := github.com/rotatessh/rotatessh/common/buildinfo
+GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X $(BUILDINFO).version=$(VERSION)'
+PROGRAMS      := $(BIN)/rotatessh-agent $(BIN)/rotatessh $(BIN)/bootstrap
+
+# Tools run at a pinned version, straight from the module proxy.
+GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOTESTSUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
+GOVULNCHECK   := $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
+
+# The race detector needs a C compiler.
+HAVE_CC := $(shell command -v gcc || command -v cc)
+RACE    := $(if $(HAVE_CC),-race)
+
+.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz vuln clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+all: build lint test ## everything that a release needs
+
+build: $(PROGRAMS) ## rotatessh-agent, rotatessh and bootstrap in bin/
+
+# Go's build cache decides what is out of date.
+.PHONY: $(PROGRAMS)
+$(BIN)/rotatessh-agent: PACKAGE := ./agent/cmd/rotatessh-agent
+$(BIN)/rotatessh: PACKAGE := ./rotator/cmd/rotatessh
+$(BIN)/bootstrap: PACKAGE := ./rotator/cmd/bootstrap
+$(BIN)/bootstrap: TAGS := -tags lambda.norpc
+$(PROGRAMS):
+	CGO_ENABLED=0 $(GO) build $(TAGS) $(GOFLAGS_BUILD) -o $@ $(PACKAGE)
+
+openssh: ## find an OpenSSH server, or bring one along
+	@mkdir -p $(BUILD) && packaging/scripts/openssh.sh $(BUILD)/openssh >$(BUILD)/sshd.path
+
+demo: build openssh ## rotate a fleet of real sshd's on this machine (DEMO_FLAGS='--workers 10')
+	ROTATESSH_SSHD=$$(cat $(BUILD)/sshd.path) $(BIN)/rotatessh demo $(DEMO_FLAGS)
+
+test: lint vet unit ## lint, vet and every test, among them the demo end to end
+
+unit: openssh ## every test
+	@$(if $(RACE),,echo "not run: the race detector, since there is no C compiler")
+	ROTATESSH_SSHD=$$(cat $(BUILD)/sshd.path) $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(RACE) -shuffle=on -timeout 30m ./...
+
+lint: tidy-check ## golangci-lint
+	$(GOLANGCI_LINT) run ./...
+
+vet: ## go vet
+	$(GO) vet ./...
+
+tidy-check: ## go.mod and go.sum are as go mod tidy would have them
+	$(GO) mod tidy -diff
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz test, FUZZTIME=30s each
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+	  for name in $$(grep -ohE '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6-); do \
+	    echo "$$name in $$(dirname "$$file")"; \
+	    $(GO) test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; \
+	done
+
+vuln: ## known vulnerabilities in what we depend on
+	$(GOVULNCHECK) ./...
+
+clean: ## remove what the other targets made
+	rm -rf $(BIN) $(BUILD) dist
