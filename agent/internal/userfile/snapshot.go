@@ -1,0 +1,140 @@
+package userfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A snapshot is the target as it was read once, with the handle kept open: what was appended to the inode after the rename can
+// still be found through it. The zero snapshot says that there was no file.
+type snapshot struct {
+	f    *os.File
+	st   unix.Stat_t
+	data []byte
+}
+
+func (s *snapshot) exists() bool { return s.f != nil }
+
+func (s *snapshot) close() {
+	if s.f != nil {
+		s.f.Close()
+	}
+}
+
+// errMoved says that the file changed between two looks at it.
+var errMoved = errors.New("the file was replaced while it was opened")
+
+// take reads the target. A missing file is the zero snapshot, anything but a regular file with one name that belongs to the user
+// or root is refused without being opened.
+func (d *folder) take() (*snapshot, error) {
+	st, err := lstatat(d.fd(), d.base)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &snapshot{}, nil
+	}
+	if err == nil {
+		err = d.judge(&st)
+	}
+	if err != nil {
+		return nil, classify(d.path(), err)
+	}
+	fd, err := openat(d.fd(), d.base, unix.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errMoved
+	}
+	if err != nil {
+		return nil, classify(d.path(), err)
+	}
+	s := &snapshot{f: os.NewFile(uintptr(fd), d.path())}
+	if err := d.fill(s, &st); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// fill reads what was opened, once it is sure that it is the file that was judged.
+func (d *folder) fill(s *snapshot, judged *unix.Stat_t) (err error) {
+	if s.st, err = fstat(int(s.f.Fd()), d.path()); err != nil {
+		return classify(d.path(), err)
+	}
+	if !sameFile(&s.st, judged) || s.st.Nlink == 0 {
+		return errMoved
+	}
+	if err := d.judge(&s.st); err != nil {
+		return err
+	}
+	if s.data, err = readAll(s.f, s.st.Size); err != nil {
+		return classify(d.path(), err)
+	}
+	if len(s.data) > MaxSize {
+		return refuse(TooBig, d.path())
+	}
+	return nil
+}
+
+func (d *folder) judge(st *unix.Stat_t) error {
+	switch {
+	case isType(st, unix.S_IFLNK):
+		return refuse(Symlink, d.path())
+	case !isType(st, unix.S_IFREG):
+		return refuse(NotRegular, d.path())
+	case st.Nlink > 1:
+		return refuse(HardLink, d.path())
+	case !d.t.owns(st):
+		return refuse(Owner, d.path())
+	case st.Size > MaxSize:
+		return refuse(TooBig, d.path())
+	}
+	return nil
+}
+
+// readAll reads to the end but no further than one byte beyond MaxSize; size is a guess.
+func readAll(f io.Reader, size int64) ([]byte, error) {
+	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := buf.ReadFrom(io.LimitReader(f, MaxSize+1))
+	return buf.Bytes(), err
+}
+
+// unchanged reports whether the name still leads to the inode that was read, with the same content and attributes.
+func (d *folder) unchanged(old *snapshot) (bool, error) {
+	now, err := d.take()
+	if errors.Is(err, errMoved) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer now.close()
+	if !old.exists() || !now.exists() {
+		return old.exists() == now.exists(), nil
+	}
+	return sameAttributes(&old.st, &now.st) && bytes.Equal(old.data, now.data), nil
+}
+
+// sameAttributes includes the change time: it moves with every change of owner, mode, ACL and label.
+func sameAttributes(a, b *unix.Stat_t) bool {
+	return sameFile(a, b) && a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Size == b.Size &&
+		a.Mtim == b.Mtim && a.Ctim == b.Ctim
+}
+
+// appended returns what was added to the end of the inode since it was read. Anything else that happened to it is not seen.
+func (s *snapshot) appended() ([]byte, error) {
+	if !s.exists() {
+		return nil, nil
+	}
+	st, err := fstat(int(s.f.Fd()), s.f.Name())
+	if err != nil || st.Size <= int64(len(s.data)) || st.Size > MaxSize {
+		return nil, err
+	}
+	tail := make([]byte, st.Size-int64(len(s.data)))
+	n, err := s.f.ReadAt(tail, int64(len(s.data)))
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return tail[:n], err
+}
