@@ -1,0 +1,157 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/keystore"
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+// The codes for a worker that is not ready. A failed acknowledgement's is "failed:" and the agent's own.
+const (
+	CodeSilent      = "silent"       // no valid acknowledgement, or one that has expired
+	CodeOtherKeyset = "other-keyset" // it follows another keyset secret
+	CodeBehind      = "behind"       // acknowledged an earlier version of the keyset
+	CodeAhead       = "ahead"        // acknowledged a version that this reader has not seen yet
+	CodeNoUser      = "no-user"      // it does not manage the account that the controller uses
+	CodeIncomplete  = "incomplete"   // an account's file lacks a key
+	CodeRefused     = "refused"      // sshd does not accept the key
+	CodeUnverified  = "unverified"   // sshd was not asked or gave no answer
+	CodeNoHostKey   = "no-host-key"  // nobody could log in without trusting a stranger
+	codeFailed      = "failed:"
+)
+
+// Question is what Assess asks of every worker: does it hold and accept these keys?
+type Question struct {
+	// Document is the keyset in force, of which the acknowledgement must speak.
+	Document keystore.Document
+	// Key is the key that is to be used next. It and the document's current key must stand in every
+	// account's file, and sshd must accept it.
+	Key keyset.PublicKey
+	// User is the account as which the controller logs in.
+	User string
+	// PublishedAt and Grace exempt silent workers that were launched after the publication, for Grace from
+	// their launch. A zero PublishedAt exempts nobody.
+	PublishedAt time.Time
+	Grace       time.Duration
+	// Now is AWS's time.
+	Now time.Time
+}
+
+// Readiness is the answer for a whole fleet. Its slices keep the order of the workers asked about.
+type Readiness struct {
+	Expected []Worker // everybody who counts
+	Ready    []Worker // of those
+	Exempt   []Worker // booting, and not counted
+	Laggards []ledger.Laggard
+	Reasons  map[string]int // how many laggards there are for each code
+	Acks     map[string]ledger.Ack
+}
+
+// Complete reports whether every expected worker is ready. It is true for nobody expected: whether that is
+// good enough is the caller's to judge.
+func (r Readiness) Complete() bool { return len(r.Laggards) == 0 }
+
+// Unready are the expected workers that are not ready.
+func (r Readiness) Unready() []Worker {
+	lagging := make(map[string]bool, len(r.Laggards))
+	for _, l := range r.Laggards {
+		lagging[l.Worker] = true
+	}
+	var out []Worker
+	for _, w := range r.Expected {
+		if lagging[w.ARN] {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// Assess judges each worker by its acknowledgement, if it has one in acks.
+func Assess(workers []Worker, acks map[string]ledger.Ack, q Question) Readiness {
+	r := Readiness{Reasons: map[string]int{}, Acks: acks}
+	for _, w := range workers {
+		ack, found := acks[w.ARN]
+		if !found && q.booting(w) {
+			r.Exempt = append(r.Exempt, w)
+			continue
+		}
+		r.Expected = append(r.Expected, w)
+		code, message := CodeSilent, "has not acknowledged anything"
+		if found {
+			code, message = q.judge(ack)
+		}
+		if code == "" {
+			r.Ready = append(r.Ready, w)
+			continue
+		}
+		r.Reasons[code]++
+		r.Laggards = append(r.Laggards, ledger.Laggard{Worker: w.ARN, Code: code, Message: message})
+	}
+	return r
+}
+
+func (q Question) booting(w Worker) bool {
+	return !q.PublishedAt.IsZero() && w.Launched.After(q.PublishedAt) && q.Now.Before(w.Launched.Add(q.Grace))
+}
+
+// judge gives "" for a worker that is ready, or the code and the sentence of the first thing that it lacks.
+func (q Question) judge(a ledger.Ack) (code, message string) {
+	doc := q.Document
+	switch {
+	case a.KeysetARN != doc.ARN:
+		return CodeOtherKeyset, fmt.Sprintf("follows %.200q", a.KeysetARN)
+	case a.Generation > doc.Keyset.Generation:
+		return CodeAhead, fmt.Sprintf("acknowledged generation %d, and %d is in force", a.Generation, doc.Keyset.Generation)
+	case a.Generation < doc.Keyset.Generation || a.KeysetVersionID != doc.VersionID:
+		return CodeBehind, fmt.Sprintf("acknowledged generation %d version %.64s, and %d is in force", a.Generation, a.KeysetVersionID, doc.Keyset.Generation)
+	case a.Outcome != ledger.Applied:
+		return codeFailed + clip(a.Code, 64), clip(a.Message, 300)
+	}
+	if !slices.ContainsFunc(a.Users, func(u ledger.User) bool { return u.Name == q.User }) {
+		return CodeNoUser, fmt.Sprintf("does not manage the account %q", q.User)
+	}
+	for _, u := range a.Users {
+		if code, message := q.judgeUser(u); code != "" {
+			return code, message
+		}
+	}
+	if len(a.HostKeys) == 0 || a.Port == 0 {
+		return CodeNoHostKey, "acknowledged neither host keys nor a port of its sshd"
+	}
+	return "", ""
+}
+
+func (q Question) judgeUser(u ledger.User) (code, message string) {
+	if u.Code != "" {
+		return codeFailed + clip(u.Code, 64), fmt.Sprintf("%.64s: %s", u.Name, clip(u.Message, 300))
+	}
+	want := []string{q.Key.Fingerprint()}
+	if current, found := q.Document.Keyset.Find(keyset.Current); found {
+		want = append(want, current.PublicKey.Fingerprint())
+	}
+	for _, f := range want {
+		if !slices.Contains(u.Fingerprints, f) {
+			return CodeIncomplete, fmt.Sprintf("%.64s: the file lacks %s", u.Name, f)
+		}
+	}
+	status := statusOf(u, q.Key.Fingerprint())
+	switch status.Accepted {
+	case ledger.Yes:
+		return "", ""
+	case ledger.No:
+		return CodeRefused, fmt.Sprintf("%.64s: sshd refuses %s: %s", u.Name, q.Key.Fingerprint(), clip(status.Why, 200))
+	}
+	return CodeUnverified, fmt.Sprintf("%.64s: %s was not verified: %s", u.Name, q.Key.Fingerprint(), clip(status.Why, 200))
+}
+
+// clip bounds text that a worker has written.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}

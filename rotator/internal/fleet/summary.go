@@ -1,0 +1,43 @@
+package fleet
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+// named is how many laggards a Summary names: an error message is read in a log line or an e-mail.
+const named = 10
+
+// Summary says in one line how many workers are ready, and which are not and why: all counts by code, and
+// the first few laggards.
+func (r Readiness) Summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d workers are ready", len(r.Ready), len(r.Expected))
+	if len(r.Exempt) > 0 {
+		fmt.Fprintf(&b, ", %d still booting", len(r.Exempt))
+	}
+	if len(r.Laggards) == 0 {
+		return b.String()
+	}
+	for i, code := range slices.Sorted(maps.Keys(r.Reasons)) {
+		fmt.Fprintf(&b, "%s%s %d", separator(i, "; not ready: "), code, r.Reasons[code])
+	}
+	for i, l := range r.Laggards[:min(named, len(r.Laggards))] {
+		fmt.Fprintf(&b, "%s%s (%s: %s)", separator(i, "; "), ledger.InstanceID(l.Worker), l.Code, l.Message)
+	}
+	if more := len(r.Laggards) - named; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
+}
+
+func separator(i int, first string) string {
+	if i == 0 {
+		return first
+	}
+	return ", "
+}
