@@ -21,8 +21,8 @@ type environment struct {
 	server *http.Server
 	want   chan chan *invocation // unbuffered: the process offers to take an invocation
 	asked  atomic.Bool           // the process has asked for work at least once
-	exited chan struct{}    // closed once the process is gone
-	reason string           // why, valid after exited
+	exited chan struct{}         // closed once the process is gone
+	reason string                // why, valid after exited
 
 	idleSince time.Time // guarded by fn.mu
 

@@ -60,7 +60,7 @@ func (s *Service) invokeAsync(id string, payload []byte) {
 	log := s.deps.Log.With(zap.String("function", id))
 	wait := s.deps.RetryAfter
 	for attempt := 1; attempt <= asyncAttempts; attempt++ {
-		result, err := s.Invoke(s.ctx, id, payload)
+		result, err := s.deps.Attempt(s.ctx, id, payload)
 		if err != nil {
 			log.Info("event not delivered to function", zap.Error(err))
 			return

@@ -45,6 +45,8 @@ type Deps struct {
 	Log             *zap.Logger
 	// Env returns the environment through which a function reaches AWS: endpoint and credentials.
 	Env func(function string) []string
+	// Attempt runs one asynchronous invocation, so that localaws can record it; nil means Service.Invoke.
+	Attempt func(ctx context.Context, id string, payload []byte) (Result, error)
 	// RetryAfter is the wait before an asynchronous invocation that failed is tried again, doubled for
 	// the second retry.
 	RetryAfter time.Duration
@@ -65,7 +67,11 @@ type Service struct {
 // New returns a service without functions. Close must be called to end their processes.
 func New(d Deps) *Service {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Service{deps: d, spawn: newSpawner(), ctx: ctx, stop: stop, functions: map[string]*function{}}
+	s := &Service{deps: d, spawn: newSpawner(), ctx: ctx, stop: stop, functions: map[string]*function{}}
+	if s.deps.Attempt == nil {
+		s.deps.Attempt = s.Invoke
+	}
+	return s
 }
 
 // Close kills every process and waits until all are gone.

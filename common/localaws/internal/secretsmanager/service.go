@@ -116,7 +116,7 @@ func (s *Service) Handle(_ context.Context, r *wire.Request) (any, error) {
 // handle decodes the input, runs f with the lock held and sends the events that f left in the outbox.
 func handle[In any](s *Service, r *wire.Request, f func(*In) (any, error)) (any, error) {
 	in := new(In)
-	if err := wire.Decode(r, in); err != nil {
+	if err := wire.DecodeStrict(r, in); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

@@ -6,6 +6,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -30,15 +31,18 @@ type Principal struct {
 	AccessKeyID string
 	Worker      string // the instance ARN that the credentials were issued to; "" for everybody else
 	Function    string // the name of the Lambda function that the credentials were issued to, or ""
+	Service     string // an AWS service that acts by itself (secretsmanager, events), or ""
 }
 
-// String returns "operator", the function's name or the worker's instance ARN.
+// String returns "operator", the name of the function or service, or the worker's instance ARN.
 func (p Principal) String() string {
 	switch {
 	case p.Worker != "":
 		return p.Worker
 	case p.Function != "":
 		return p.Function
+	case p.Service != "":
+		return p.Service
 	}
 	return "operator"
 }
@@ -80,6 +84,17 @@ type Handler interface {
 func Decode(r *Request, v any) error {
 	if err := json.Unmarshal(r.Body, v); err != nil {
 		return &Error{Code: "SerializationException", Message: "reading the input of " + r.Action + ": " + err.Error()}
+	}
+	return nil
+}
+
+// DecodeStrict is Decode, except that it refuses members that v does not have, so that nothing that a
+// client asks for is silently left out.
+func DecodeStrict(r *Request, v any) error {
+	d := json.NewDecoder(bytes.NewReader(r.Body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return &Error{Code: "SerializationException", Message: "localaws cannot read the input of " + r.Action + ": " + err.Error()}
 	}
 	return nil
 }

@@ -1,0 +1,29 @@
+package localaws
+
+import (
+	"encoding/json"
+
+	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
+)
+
+// Snapshot is a copy of what the endpoint holds, and of what it ever gave away, for observers and tests.
+// It is full of secrets and must not be logged.
+type Snapshot struct {
+	Secrets        []SecretState
+	RotationTokens []string          // every one issued, the latest 50,000
+	SecretValues   []string          // every value put, removed ones too, the latest 50,000
+	Items          []map[string]any  // every DynamoDB item, in DynamoDB's JSON
+	Events         []json.RawMessage // every event put on a bus, the latest ones
+	Messages       []string          // every SQS body delivered to a queue, the latest ones
+}
+
+// SecretState is one secret; its Versions are by id.
+type SecretState = secretsmanager.State
+
+// SecretVersion is one version of a secret; its Value is "" while it is empty.
+type SecretVersion = secretsmanager.Version
+
+// Snapshot returns a copy of the present state.
+func (s *Server) Snapshot() Snapshot {
+	return Snapshot{Secrets: s.secrets.States(), RotationTokens: s.secrets.RotationTokens(), SecretValues: s.secrets.Values()}
+}

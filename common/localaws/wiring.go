@@ -1,0 +1,39 @@
+package localaws
+
+import (
+	"context"
+
+	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
+)
+
+// wire makes the services and ties them together; no service knows another.
+func (s *Server) wire() {
+	o := s.opts
+	s.functions = lambda.New(lambda.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("lambda"),
+		Env: s.functionEnv, Attempt: s.attemptEvent, RetryAfter: o.RetryRotationAfter})
+	s.secrets = secretsmanager.New(secretsmanager.Deps{Region: o.Region, Account: o.Account,
+		Log: s.log.Named("secretsmanager"), FunctionExists: s.functions.Exists, Invoke: s.invokeStep, Emit: s.emit,
+		RetryAfter: o.RetryRotationAfter, KeepVersions: o.KeepVersions, EmptyTestVersion: o.EmptyTestVersion})
+	s.instances = &instances{byID: map[string]Instance{}}
+	s.services = map[string]wire.Handler{
+		"secretsmanager": s.secrets,
+		"dynamodb":       dynamodb.New(dynamodb.Deps{}),
+		"lambda":         s.functions,
+	}
+}
+
+func (s *Server) closeServices() {
+	s.secrets.Close()
+	s.functions.Close()
+}
+
+// invokeStep runs one step of a rotation on behalf of Secrets Manager.
+func (s *Server) invokeStep(ctx context.Context, functionARN string, payload []byte) error {
+	_, err := s.invoke(ctx, wire.Principal{Service: "secretsmanager"}, functionARN, payload)
+	return err
+}
+
+func (s *Server) emit(secretsmanager.Event) {}
