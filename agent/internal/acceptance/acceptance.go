@@ -1,0 +1,175 @@
+// Package acceptance asks the machine's own sshd whether it would accept public keys for a user, without
+// the private keys: it sends the publickey query of RFC 4252 section 7 and never signs.
+//
+// A "yes" says that sshd found the key for that user and that nothing which it checks at this point stands
+// against it: path, owners and modes, the key's own options, the algorithm, AllowUsers. It does not say that
+// a log-in would succeed: sshd answers yes too under PermitRootLogin no, before a second factor, for an
+// account that PAM has locked, and for a key that only AuthorizedKeysCommand knows. Package sshdconf finds
+// those. Nor does it speak for other source addresses than loopback.
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+// DefaultTimeout bounds a whole Ask, from the connection attempt to the last answer.
+const DefaultTimeout = 10 * time.Second
+
+// clientVersion is what sshd's log shows of a query.
+const clientVersion = "SSH-2.0-rotatessh-agent"
+
+var (
+	// ErrNotListening says that nothing listens at the address yet: it is worth asking again soon.
+	ErrNotListening = errors.New("no sshd is listening")
+	// ErrHostKey says that what answered does not hold one of this machine's host keys: it is not the sshd
+	// that was meant, or it loads its keys from elsewhere.
+	ErrHostKey = errors.New("unknown host key")
+)
+
+// Config says which sshd to ask.
+type Config struct {
+	Address      string        // host:port
+	HostKeyFiles string        // glob of the sshd's public host key files
+	Timeout      time.Duration // for one Ask; zero means DefaultTimeout
+}
+
+// Question is about one user. sshd counts every refusal as a failed log-in, so that keys which it is
+// expected to accept are asked first, and at most one which it is expected to refuse.
+type Question struct {
+	User   string
+	Accept []keyset.PublicKey // in this order
+	Refuse keyset.PublicKey   // asked last; zero for none
+}
+
+// Answer is what sshd said about one key.
+type Answer struct {
+	Fingerprint string
+	Accepted    ledger.Accepted
+	Why         string // for Unverified, a sentence for people
+}
+
+// Result is what one connection brought to light.
+type Result struct {
+	Answers  []Answer // one for each key of the question, in the order of asking
+	HostKeys []string // every public host key found in the files, "algorithm base64"
+	Banner   string   // sshd's identification, "SSH-2.0-…"; empty if it sent none
+	Port     int      // of Address
+}
+
+// Asker asks one sshd. It is safe for concurrent use, but concurrent questions are concurrent connections,
+// which sshd limits (MaxStartups).
+type Asker struct {
+	config Config
+}
+
+// New makes an Asker. It reads and connects to nothing.
+func New(config Config) *Asker {
+	if config.Timeout <= 0 {
+		config.Timeout = DefaultTimeout
+	}
+	return &Asker{config: config}
+}
+
+// Ask puts the question over one connection and returns when every key has its answer, at the latest after
+// the Timeout. The result always has an answer for each key and the host keys that could be read; an error
+// means that sshd answered none of them. Errors include ErrNotListening, ErrHostKey and those of ctx.
+func (a *Asker) Ask(ctx context.Context, q Question) (Result, error) {
+	d := newDialogue(q)
+	result := Result{}
+	keys, err := readHostKeys(a.config.HostKeyFiles)
+	if err == nil {
+		result.HostKeys = describeHostKeys(keys)
+		result.Port, err = port(a.config.Address)
+	}
+	if err == nil {
+		result.Banner, err = a.converse(ctx, d, keys)
+	}
+	result.Answers = d.answers(err)
+	if slices.ContainsFunc(result.Answers, func(a Answer) bool { return a.Accepted != ledger.Unverified }) {
+		return result, nil
+	}
+	return result, err
+}
+
+// converse connects, lets d put its questions, and hangs up. It returns nil when the conversation came
+// to its end, whatever the answers.
+func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey) (banner string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
+	defer cancel()
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", a.config.Address)
+	if err != nil {
+		return "", explainDial(a.config.Address, err)
+	}
+	defer raw.Close()
+	// ssh's own Timeout ends with the TCP connection; a peer that stalls later would hold the agent for ever.
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	defer stop()
+
+	conn := &greetingConn{Conn: raw}
+	pin := &hostKeyPin{known: keys, files: a.config.HostKeyFiles}
+	client, _, _, err := ssh.NewClientConn(conn, a.config.Address, &ssh.ClientConfig{
+		User:              d.user,
+		ClientVersion:     clientVersion,
+		HostKeyAlgorithms: hostKeyAlgorithms(keys),
+		HostKeyCallback:   pin.check,
+		AuthCallback:      d.next,
+	})
+	if err == nil {
+		client.Close()
+		return conn.banner(), errors.New("sshd logs this user in without any key")
+	}
+	if d.finished(err) {
+		return conn.banner(), nil
+	}
+	return conn.banner(), a.explain(ctx, err, pin, conn)
+}
+
+// explain puts the reason why a conversation ended early into words.
+func (a *Asker) explain(ctx context.Context, err error, pin *hostKeyPin, conn *greetingConn) error {
+	if pin.err != nil {
+		return pin.err
+	}
+	if cause := ctx.Err(); errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("sshd did not answer within %v: %w", a.config.Timeout, cause)
+	} else if cause != nil {
+		return fmt.Errorf("asking sshd: %w", cause)
+	}
+	if refusal := conn.refusal(); refusal != "" {
+		return fmt.Errorf("sshd turned the connection away, saying %q", refusal)
+	}
+	if conn.banner() == "" {
+		return fmt.Errorf("sshd closed the connection before it said anything: %w", err)
+	}
+	return fmt.Errorf("asking sshd: %w", err)
+}
+
+func explainDial(address string, err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w at %s", ErrNotListening, address)
+	}
+	return fmt.Errorf("connecting to sshd: %w", err)
+}
+
+func port(address string) (int, error) {
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return 0, fmt.Errorf("reading sshd's address: %w", err)
+	}
+	number, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("reading the port of sshd's address: %w", err)
+	}
+	return int(number), nil
+}
