@@ -92,7 +92,7 @@ func (c *Client) AcquireLease(ctx context.Context, l Lease, now time.Time, ttl t
 		values:     map[string]types.AttributeValue{":now": number(epoch(now)), ":me": &types.AttributeValueMemberS{Value: l.Owner}},
 	}, &holder)
 	if errors.Is(err, ErrStale) {
-		return fmt.Errorf("%w: %s since it is %s, until %s at the latest", ErrLeaseHeld, holder.Owner, holder.Purpose,
+		return fmt.Errorf("%w: %s is %s, until %s at the latest", ErrLeaseHeld, holder.Owner, holder.Purpose,
 			time.Unix(holder.ExpiresAt, 0).UTC().Format(time.RFC3339))
 	}
 	return err
