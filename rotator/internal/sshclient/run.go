@@ -31,7 +31,7 @@ func (c *Client) Run(ctx context.Context, cmd string) (Output, error) {
 	defer session.Close()
 	var exit *ssh.ExitError
 	err = c.within(ctx, PhaseCommand, session.Wait)
-	out := Output{Stdout: stdout.String(), Stderr: stderr.String()}
+	out := Output{Stdout: stdout.kept.String(), Stderr: stderr.kept.String()}
 	if errors.As(err, &exit) && exit.Signal() == "" {
 		out.ExitStatus = exit.ExitStatus()
 		return out, nil
@@ -62,11 +62,11 @@ func (c *Client) channelLimit(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeoutCause(ctx, c.limits.channel, fmt.Errorf("no answer to a channel request within %v: %w", c.limits.channel, context.DeadlineExceeded))
 }
 
-// capped keeps the first maxOutput bytes and swallows the rest, so that the command is not held up.
-type capped struct{ bytes.Buffer }
+// capped keeps the first maxOutput bytes and swallows the rest, so that the command is not held up. The buffer is not embedded: its ReadFrom would be found by io.Copy and go past the limit.
+type capped struct{ kept bytes.Buffer }
 
 // Write never fails.
 func (w *capped) Write(p []byte) (int, error) {
-	w.Buffer.Write(p[:min(len(p), maxOutput-w.Len())])
+	w.kept.Write(p[:min(len(p), maxOutput-w.kept.Len())])
 	return len(p), nil
 }
