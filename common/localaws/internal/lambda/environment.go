@@ -24,7 +24,8 @@ type environment struct {
 	exited chan struct{}         // closed once the process is gone
 	reason string                // why, valid after exited
 
-	idleSince time.Time // guarded by fn.mu
+	idleSince time.Time // guarded by fn.mu, as settling is
+	settling  bool      // answered, and not asking for work yet
 
 	mu      sync.Mutex
 	running *invocation // handed out and not yet answered

@@ -18,11 +18,17 @@ type function struct {
 	arn   string
 	slots chan struct{} // one per invocation in hand: bounds the number of processes
 
-	mu     sync.Mutex
-	closed bool
-	idle   []*environment // the most recently used one last
-	all    map[*environment]struct{}
+	mu       sync.Mutex
+	closed   bool
+	idle     []*environment // the most recently used one last
+	settling int            // processes that answered and have not asked for more work yet
+	waiting  int            // callers that wait for one of those
+	changed  chan struct{}  // closed and replaced when a process becomes idle or goes away
+	all      map[*environment]struct{}
 }
+
+// settleTime is how long a caller waits for a process that has just answered, before it starts another.
+const settleTime = time.Second
 
 // Result is the outcome of an invocation that reached the function.
 type Result struct {
@@ -88,31 +94,75 @@ func (f *function) invoke(payload []byte) Result {
 
 // acquire returns a process that waits for an invocation, or starts one.
 func (f *function) acquire() (*environment, error) {
-	f.mu.Lock()
-	if f.closed {
+	giveUp := time.Now().Add(settleTime)
+	for {
+		env, changed, err := f.takeIdle(time.Now().Before(giveUp))
+		if env != nil || err != nil {
+			return env, err
+		}
+		if changed == nil {
+			return f.start()
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Until(giveUp)):
+		}
+		f.mu.Lock()
+		f.waiting--
 		f.mu.Unlock()
-		return nil, errClosed
 	}
-	if n := len(f.idle); n > 0 {
-		env := f.idle[n-1]
-		f.idle = f.idle[:n-1]
-		f.mu.Unlock()
-		return env, nil
-	}
-	f.mu.Unlock()
-	return f.start()
 }
 
-// ready is called by a process's first and every later request for work.
+// takeIdle returns an idle process, or what to wait for if one is about to be idle, or nothing. Who gets a
+// channel is counted as waiting.
+func (f *function) takeIdle(mayWait bool) (*environment, <-chan struct{}, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch n := len(f.idle); {
+	case f.closed:
+		return nil, nil, errClosed
+	case n > 0:
+		env := f.idle[n-1]
+		f.idle = f.idle[:n-1]
+		return env, nil, nil
+	case mayWait && f.settling > f.waiting:
+		f.waiting++
+		return nil, f.changed, nil
+	}
+	return nil, nil, nil
+}
+
+// answered is called when a process has answered, before its caller learns of it.
+func (f *function) answered(env *environment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, alive := f.all[env]; alive && !env.settling {
+		env.settling = true
+		f.settling++
+	}
+}
+
+// ready is called by a process's second and every later request for work.
 func (f *function) ready(env *environment) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, alive := f.all[env]; !alive {
 		return
 	}
+	f.settled(env)
 	f.idle = append(f.idle, env)
 	env.idleSince = time.Now()
 	f.reap()
+}
+
+// settled ends the wait for env, which became idle or went away. The caller holds f.mu.
+func (f *function) settled(env *environment) {
+	if env.settling {
+		env.settling = false
+		f.settling--
+	}
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // reap ends the processes that nobody needed for a while, but never the last one. The caller holds f.mu.
@@ -127,6 +177,7 @@ func (f *function) gone(env *environment) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.all, env)
+	f.settled(env)
 	for i, e := range f.idle {
 		if e == env {
 			f.idle = append(f.idle[:i:i], f.idle[i+1:]...)

@@ -81,6 +81,7 @@ func (e *environment) settle(w http.ResponseWriter, r *http.Request, result Resu
 	}
 	e.running = nil
 	e.mu.Unlock()
+	e.fn.answered(e)
 	w.WriteHeader(http.StatusAccepted)
 	inv.done <- result
 }

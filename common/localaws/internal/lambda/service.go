@@ -108,7 +108,8 @@ func (s *Service) Create(spec Spec) (string, error) {
 	if _, file := spec.Stderr.(*os.File); spec.Stderr != nil && !file {
 		spec.Stderr = &lockedWriter{w: spec.Stderr} // several processes write to it
 	}
-	f := &function{svc: s, spec: spec, arn: s.arn(spec.Name), slots: make(chan struct{}, maxProcesses), all: map[*environment]struct{}{}}
+	f := &function{svc: s, spec: spec, arn: s.arn(spec.Name), slots: make(chan struct{}, maxProcesses),
+		changed: make(chan struct{}), all: map[*environment]struct{}{}}
 	s.functions[spec.Name] = f
 	return f.arn, nil
 }

@@ -3,6 +3,7 @@ package lambda
 import (
 	"os/exec"
 	"runtime"
+	"sync"
 	"syscall"
 )
 
@@ -11,6 +12,7 @@ import (
 type spawner struct {
 	requests chan spawnRequest
 	done     chan struct{}
+	once     sync.Once
 }
 
 type spawnRequest struct {
@@ -49,7 +51,7 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 	}
 }
 
-func (s *spawner) close() { close(s.done) }
+func (s *spawner) close() { s.once.Do(func() { close(s.done) }) }
 
 // killGroup kills the process group that pid leads.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
