@@ -55,15 +55,15 @@ type Readiness struct {
 // good enough is the caller's to judge.
 func (r Readiness) Complete() bool { return len(r.Laggards) == 0 }
 
-// Unready are the expected workers that are not ready.
-func (r Readiness) Unready() []Worker {
-	lagging := make(map[string]bool, len(r.Laggards))
-	for _, l := range r.Laggards {
-		lagging[l.Worker] = true
+// Missing are those of workers that are not among the ready ones.
+func (r Readiness) Missing(workers []Worker) []Worker {
+	ready := make(map[string]bool, len(r.Ready))
+	for _, w := range r.Ready {
+		ready[w.ARN] = true
 	}
 	var out []Worker
-	for _, w := range r.Expected {
-		if lagging[w.ARN] {
+	for _, w := range workers {
+		if !ready[w.ARN] {
 			out = append(out, w)
 		}
 	}

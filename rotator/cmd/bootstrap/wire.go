@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/awsconf"
+	"github.com/rotatessh/rotatessh/common/awstime"
+	"github.com/rotatessh/rotatessh/common/keystore"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/rotation"
+	"github.com/rotatessh/rotatessh/rotator/internal/settings"
+)
+
+var (
+	_ rotation.Keysets = (*keystore.Store)(nil)
+	_ rotation.Ledger  = (*ledger.Client)(nil)
+	_ rotation.Fleet   = (*fleet.Inventory)(nil)
+	_ rotation.Clock   = (*awstime.Clock)(nil)
+	_ rotation.Secrets = (*secretsmanager.Client)(nil)
+	_ rotation.Bus     = (*eventbridge.Client)(nil)
+)
+
+// newRotator builds every client once: an execution environment serves many invocations.
+func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rotation.Rotator, error) {
+	var clock awstime.Clock
+	cfg, err := awsconf.Load(ctx, awsconf.Options{Clock: &clock})
+	if err != nil {
+		return nil, err
+	}
+	secrets := secretsmanager.NewFromConfig(cfg)
+	return rotation.New(rotation.Parts{
+		Secrets: secrets,
+		Keysets: keystore.NewStore(secrets, s.KeysetSecret),
+		Ledger:  ledger.New(dynamodb.NewFromConfig(cfg), s.LedgerTable),
+		Fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), s.TagName, s.TagValue),
+		Prober:  prober{user: s.User, command: s.ProbeCommand},
+		Bus:     eventbridge.NewFromConfig(cfg),
+		Clock:   &clock,
+		Policy:  policy(s),
+		Log:     log,
+	}), nil
+}
+
+func policy(s settings.Settings) rotation.Policy {
+	return rotation.Policy{
+		User: s.User, KeyType: keypair.Type(s.KeyType), RetireAfter: s.RetireAfter, BootGrace: s.BootGrace,
+		ProbeSample: s.ProbeSample, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
+		GateMargin: s.GateMargin, EventBus: s.EventBus,
+	}
+}

@@ -1,0 +1,143 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/logging"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+)
+
+const (
+	// leaseTime is how long nobody else may move labels; it exceeds flipTime by the time that reading takes.
+	leaseTime = time.Minute
+	// flipTime bounds the call that moves AWSCURRENT, repetitions included, so that it cannot take effect
+	// after the lease has ended.
+	flipTime = 20 * time.Second
+)
+
+// finishSecret makes the new key the current one, if the fleet is ready for it at this very time: nothing
+// that an earlier step has found out counts. It then publishes that the old key is to be retired.
+//
+// If it dies after AWSCURRENT has moved, that remainder is done by whichever comes first: this rotation's
+// next attempt, the event that Secrets Manager sends when AWSCURRENT moves, or the schedule.
+func (r *Rotator) finishSecret(ctx context.Context, req request) error {
+	ready, err := r.promoteWhenReady(ctx, req)
+	if err != nil {
+		return err
+	}
+	s, err := r.reconcile(ctx, req.secretARN)
+	if err != nil {
+		return fmt.Errorf("the new key is current, publishing that the old one retires: %w", err)
+	}
+	r.announceAgain(ctx, s)
+	r.reportFinished(ctx, req, s, ready)
+	return nil
+}
+
+// promoteWhenReady asks the fleet and moves AWSCURRENT, again if something else has changed in between.
+func (r *Rotator) promoteWhenReady(ctx context.Context, req request) (fleet.Readiness, error) {
+	const tries = 3
+	var s state
+	var ready fleet.Readiness
+	var err error
+	for range tries {
+		s, ready, err = r.untilUnchanged(ctx, req)
+		if err == nil {
+			err = r.promote(ctx, req, s)
+		}
+		if !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	if err == nil {
+		return ready, nil
+	}
+	if now, again := r.describe(ctx, req.secretARN); again == nil && now.holder(labelCurrent) == req.token {
+		return ready, nil // another invocation came first, or only an answer was lost
+	}
+	report := readinessReport(ready)
+	report.Message = err.Error()
+	r.report(ctx, req, s, report)
+	return ready, err
+}
+
+// promote moves AWSCURRENT to the token, under the lease and if nothing has changed since the gate.
+func (r *Rotator) promote(ctx context.Context, req request, s state) error {
+	now, err := r.now()
+	if err != nil {
+		return err
+	}
+	// The rotation owns the lease and not this invocation of it, so that a repeated one need not wait for
+	// the lease of one that has died.
+	lease := ledger.Lease{SecretARN: req.secretARN, Owner: "rotation " + req.token, Purpose: "promoting"}
+	if err := r.Ledger.AcquireLease(ctx, lease, now, leaseTime); err != nil {
+		return fmt.Errorf("taking the lease: %w", err)
+	}
+	defer r.release(ctx, lease)
+	if err := r.unchanged(ctx, req, s); err != nil {
+		return err
+	}
+	return r.flip(ctx, req, s.secret.holder(labelCurrent))
+}
+
+func (r *Rotator) release(ctx context.Context, lease ledger.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if err := r.Ledger.ReleaseLease(ctx, lease); err != nil {
+		r.Log.Warn("lease was not released and will expire", logging.SecretID(lease.SecretARN), zap.Error(err))
+	}
+}
+
+// unchanged makes sure that the gate's answer still is one to the present question.
+func (r *Rotator) unchanged(ctx context.Context, req request, s state) error {
+	doc, err := r.Keysets.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := r.describe(ctx, req.secretARN)
+	if err != nil {
+		return err
+	}
+	same := doc.VersionID == s.doc.VersionID && now.holder(labelPending) == req.token &&
+		now.holder(labelCurrent) == s.secret.holder(labelCurrent)
+	if !same {
+		return errChanged
+	}
+	return nil
+}
+
+// flip moves AWSCURRENT from exactly the version that was current when the fleet was asked. What its call
+// answers is not what counts: an answer may be lost, and its repetition refused because the label has
+// already gone.
+func (r *Rotator) flip(ctx context.Context, req request, from string) error {
+	in := &secretsmanager.UpdateSecretVersionStageInput{SecretId: &req.secretARN, VersionStage: aws.String(labelCurrent), MoveToVersionId: &req.token}
+	if from != "" {
+		in.RemoveFromVersionId = &from
+	}
+	limited, cancel := context.WithTimeout(ctx, flipTime)
+	defer cancel()
+	_, moveErr := r.Secrets.UpdateSecretVersionStage(limited, in)
+	err := settle(ctx, func() (bool, error) {
+		now, err := r.describe(ctx, req.secretARN)
+		if err != nil {
+			return false, err
+		}
+		if current := now.holder(labelCurrent); current != req.token {
+			return true, fmt.Errorf("%s is still on version %q", labelCurrent, current)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return fmt.Errorf("moving %s to version %q: %w", labelCurrent, req.token, errors.Join(moveErr, err))
+	}
+	r.Log.Info("moved label", logging.SecretID(req.secretARN), zap.String("label", labelCurrent), logging.VersionID(req.token), zap.String("from", from))
+	return nil
+}

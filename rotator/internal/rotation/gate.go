@@ -1,0 +1,174 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/logging"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+)
+
+const (
+	firstPoll = 250 * time.Millisecond
+	lastPoll  = 5 * time.Second
+	// inventoryAge is how old the list of workers may get while the gate waits. Listing a large fleet is
+	// dear, and machines come and go slowly compared with acknowledgements.
+	inventoryAge = 15 * time.Second
+	// noDeadline is how long the gate waits when its context does not say.
+	noDeadline = 5 * time.Minute
+)
+
+var (
+	// errNotReady says that the gate is closed.
+	errNotReady = errors.New("the fleet is not ready")
+	// errChanged says that another operation has published meanwhile: what was asked is not the question
+	// any more.
+	errChanged = errors.New("the keyset was changed by another operation")
+)
+
+// gate waits until every worker that counts has acknowledged the keyset in s and accepts its pending key,
+// or until shortly before the function's deadline. After errNotReady the Readiness says who is missing.
+func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readiness, error) {
+	g := &gate{r: r, s: s}
+	deadline := r.giveUp(ctx)
+	for wait := firstPoll; ; wait = min(wait*3/2, lastPoll) {
+		if err := g.round(ctx); err != nil {
+			return g.ready, err
+		}
+		closed := g.closed()
+		if closed == nil || g.hopeless() || time.Until(deadline) < wait {
+			return g.ready, closed
+		}
+		r.Log.Debug("waiting for workers", logging.Step(req.step), zap.Int("ready", len(g.ready.Ready)), zap.Int("expected", len(g.ready.Expected)))
+		if err := sleep(ctx, wait); err != nil {
+			return g.ready, errors.Join(closed, err)
+		}
+	}
+}
+
+// giveUp is when waiting must end so that there is time left to say what for.
+func (r *Rotator) giveUp(ctx context.Context) time.Time {
+	deadline, found := ctx.Deadline()
+	if !found {
+		return time.Now().Add(noDeadline)
+	}
+	return deadline.Add(-min(r.Policy.GateMargin, time.Until(deadline)/4))
+}
+
+// gate is one wait: what has been learnt so far.
+type gate struct {
+	r       *Rotator
+	s       state
+	workers []fleet.Worker
+	listed  time.Time
+	acks    map[string]ledger.Ack
+	ready   fleet.Readiness
+}
+
+// round asks those who were not ready in the round before. When they are, it asks everybody once more: a
+// worker that was ready first may have failed while others were waited for.
+func (g *gate) round(ctx context.Context) error {
+	if err := g.list(ctx); err != nil {
+		return err
+	}
+	everybody := g.acks == nil
+	if err := g.ask(ctx, everybody); err != nil {
+		return err
+	}
+	if everybody || !g.ready.Complete() {
+		return nil
+	}
+	return g.ask(ctx, true)
+}
+
+func (g *gate) list(ctx context.Context) error {
+	if !g.listed.IsZero() && time.Since(g.listed) < inventoryAge {
+		return nil
+	}
+	workers, err := g.r.Fleet.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	g.workers, g.listed = workers, time.Now()
+	return nil
+}
+
+func (g *gate) ask(ctx context.Context, everybody bool) error {
+	if err := g.sameKeyset(ctx); err != nil {
+		return err
+	}
+	now, err := g.r.now()
+	if err != nil {
+		return err
+	}
+	asked := g.workers
+	if everybody {
+		g.acks = make(map[string]ledger.Ack, len(g.workers))
+	} else {
+		asked = g.ready.Missing(g.workers)
+	}
+	acks, err := g.r.Ledger.Acks(ctx, g.s.secret.arn, fleet.ARNs(asked), now)
+	if err != nil {
+		return err
+	}
+	for _, w := range asked {
+		if ack, found := acks[w.ARN]; found {
+			g.acks[w.ARN] = ack
+		} else {
+			delete(g.acks, w.ARN)
+		}
+	}
+	g.ready = fleet.Assess(g.workers, g.acks, g.s.question(g.r.Policy, g.s.pending.PublicKey(), now))
+	return nil
+}
+
+func (s state) question(p Policy, key keyset.PublicKey, now time.Time) fleet.Question {
+	return fleet.Question{Document: s.doc, Key: key, User: p.User, PublishedAt: s.beacon.PublishedAt, Grace: p.BootGrace, Now: now}
+}
+
+// sameKeyset makes sure that workers are asked about what is in force.
+func (g *gate) sameKeyset(ctx context.Context) error {
+	doc, err := g.r.Keysets.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	if doc.VersionID != g.s.doc.VersionID {
+		return fmt.Errorf("%w: generation %d is in force instead of %d", errChanged, doc.Keyset.Generation, g.s.doc.Keyset.Generation)
+	}
+	return nil
+}
+
+// closed says why the gate is not open, or nil. An empty fleet is no ready one, except before the first key
+// is in use: then there is nobody who could be locked out.
+func (g *gate) closed() error {
+	switch {
+	case len(g.ready.Expected) == 0 && !g.s.current.IsZero():
+		return fmt.Errorf("%w: no running instance counts as a worker, %d are booting, and somebody may be using the current key", errNotReady, len(g.ready.Exempt))
+	case !g.ready.Complete():
+		return fmt.Errorf("%w: %s", errNotReady, g.ready.Summary())
+	}
+	return nil
+}
+
+// hopeless reports whether there is nobody to wait for.
+func (g *gate) hopeless() bool { return len(g.workers) == 0 }
+
+// untilUnchanged repeats a wait that another publication has made void.
+func (r *Rotator) untilUnchanged(ctx context.Context, req request) (s state, ready fleet.Readiness, err error) {
+	const tries = 5
+	for range tries {
+		if s, err = r.reconcileFor(ctx, req); err != nil {
+			return s, ready, err
+		}
+		if ready, err = r.gate(ctx, req, s); !errors.Is(err, errChanged) {
+			return s, ready, err
+		}
+	}
+	return s, ready, err
+}

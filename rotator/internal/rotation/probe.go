@@ -1,0 +1,68 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+)
+
+// probe logs in to a sample of the ready workers and gives their number. Nobody is probed while nobody is
+// ready, which the gate allows only for the very first key.
+func (r *Rotator) probe(ctx context.Context, ready fleet.Readiness, key ssh.Signer) (int, error) {
+	sample := pick(ready, r.Policy.ProbeSample)
+	var mu sync.Mutex
+	var failed []string
+	var g errgroup.Group
+	g.SetLimit(r.Policy.ProbeConcurrency)
+	for _, w := range sample {
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.ProbeTimeout, fmt.Errorf("not done within %v: %w", r.Policy.ProbeTimeout, context.DeadlineExceeded))
+			defer cancel()
+			if err := r.Prober.Probe(ctx, w, ready.Acks[w.ARN], key); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, fmt.Sprintf("%s: %v", w.ID, err))
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if len(failed) == 0 {
+		return len(sample), nil
+	}
+	slices.Sort(failed)
+	const named = 10
+	more := ""
+	if len(failed) > named {
+		more = fmt.Sprintf(" and %d more", len(failed)-named)
+	}
+	return len(sample), fmt.Errorf("logging in with the pending key failed on %d of %d workers tried: %s%s", len(failed), len(sample), strings.Join(failed[:min(named, len(failed))], "; "), more)
+}
+
+// pick chooses up to n ready workers: as many different kinds of sshd settings and availability zones as
+// possible, and otherwise by chance.
+func pick(ready fleet.Readiness, n int) []fleet.Worker {
+	workers := slices.Clone(ready.Ready)
+	rand.Shuffle(len(workers), func(i, j int) { workers[i], workers[j] = workers[j], workers[i] })
+	seen := make(map[string]bool)
+	var first, other []fleet.Worker
+	for _, w := range workers {
+		settings, zone := "settings "+ready.Acks[w.ARN].SettingsHash, "zone "+w.Zone
+		if seen[settings] && seen[zone] {
+			other = append(other, w)
+			continue
+		}
+		seen[settings], seen[zone] = true, true
+		first = append(first, w)
+	}
+	all := append(first, other...)
+	return all[:min(n, len(all))]
+}

@@ -1,0 +1,125 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/logging"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+)
+
+// maxLaggards bounds a report, which must fit in a DynamoDB item of 400 KB.
+const maxLaggards = 100
+
+// phaseSteady is the report of a rotation whose old key's time is over.
+const phaseSteady = "steady"
+
+// report records how a step ended. It is for people, and a rotation must not fail for it.
+func (r *Rotator) report(ctx context.Context, req request, s state, report ledger.Report) {
+	now, err := r.now()
+	if err == nil && s.doc.Keyset.Generation == 0 {
+		return // there is no generation to file it under
+	}
+	report.SecretARN, report.Generation, report.Phase = req.secretARN, s.doc.Keyset.Generation, req.step
+	report.VersionID, report.Pending, report.At = req.token, s.pending.Fingerprint(), now
+	if report.Reasons == nil {
+		report.Reasons = map[string]int{}
+	}
+	if err == nil {
+		err = r.Ledger.PutReport(ctx, report)
+	}
+	if err != nil {
+		r.Log.Warn("report was not written", logging.Step(req.step), zap.Error(err))
+	}
+}
+
+// reportFinished records that AWSCURRENT has moved. A later run, which knows nothing of the fleet that was
+// asked, does not write over the report of the run that does.
+func (r *Rotator) reportFinished(ctx context.Context, req request, s state, ready fleet.Readiness) {
+	report := readinessReport(ready)
+	report.Passed, report.Message = true, "the new key is current"
+	if len(ready.Expected) == 0 {
+		report.Message = "the new key is current; completed by a later run"
+		if _, found, err := r.findReport(ctx, s, "finishSecret"); found || err != nil {
+			return
+		}
+	}
+	req.step = "finishSecret"
+	r.report(ctx, req, s, report)
+}
+
+func (r *Rotator) findReport(ctx context.Context, s state, phase string) (ledger.Report, bool, error) {
+	const newest = 8 // more than there are phases in one generation
+	reports, err := r.Ledger.Reports(ctx, s.secret.arn, newest)
+	for _, have := range reports {
+		if have.Generation == s.doc.Keyset.Generation && have.Phase == phase {
+			return have, true, err
+		}
+	}
+	return ledger.Report{}, false, err
+}
+
+// reportSteady records, once the old key's time is over, which workers have proved that they refuse it. It
+// asks the fleet again on each schedule until all have.
+func (r *Rotator) reportSteady(ctx context.Context, s state) {
+	key, found := lastRetired(s)
+	if !found {
+		return
+	}
+	have, found, err := r.findReport(ctx, s, phaseSteady)
+	if err == nil && found && have.Passed {
+		return
+	}
+	retirement, workers, err := r.retirement(ctx, s, key)
+	if err != nil {
+		r.Log.Warn("retirement of the old key was not checked", logging.Fingerprint(key.Fingerprint()), zap.Error(err))
+		return
+	}
+	report := ledger.Report{
+		Expected: workers, Ready: len(retirement.Refused), Passed: workers == len(retirement.Refused),
+		Message: fmt.Sprintf("%d of %d workers refuse the old key %s", len(retirement.Refused), workers, key.Fingerprint()),
+		Reasons: map[string]int{},
+	}
+	add := func(code, message string, of []fleet.Worker) {
+		for _, w := range of {
+			report.Reasons[code]++
+			if len(report.Laggards) < maxLaggards {
+				report.Laggards = append(report.Laggards, ledger.Laggard{Worker: w.ARN, Code: code, Message: message})
+			}
+		}
+	}
+	add("still-accepted", "its sshd accepts the old key", retirement.Accepting)
+	add("unknown", "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
+	r.report(ctx, request{step: phaseSteady, secretARN: s.secret.arn, token: s.facts.current.versionID}, s, report)
+}
+
+// lastRetired is the key of a steady keyset that went out of use last.
+func lastRetired(s state) (keyset.PublicKey, bool) {
+	if s.beacon.Phase != keyset.PhaseSteady {
+		return keyset.PublicKey{}, false
+	}
+	var last keyset.Key
+	for _, k := range s.doc.Keyset.Keys {
+		if k.State == keyset.Retiring && k.NotAfter.After(last.NotAfter) {
+			last = k
+		}
+	}
+	return last.PublicKey, !last.PublicKey.IsZero()
+}
+
+func (r *Rotator) retirement(ctx context.Context, s state, key keyset.PublicKey) (fleet.Retirement, int, error) {
+	now, err := r.now()
+	if err != nil {
+		return fleet.Retirement{}, 0, err
+	}
+	workers, err := r.Fleet.Workers(ctx)
+	if err != nil {
+		return fleet.Retirement{}, 0, err
+	}
+	acks, err := r.Ledger.Acks(ctx, s.secret.arn, fleet.ARNs(workers), now)
+	return fleet.Retired(workers, acks, key.Fingerprint()), len(workers), err
+}

@@ -1,0 +1,115 @@
+// Package rotation is the rotator: the four steps by which Secrets Manager rotates a secret, and the
+// reconciling that events and a schedule ask for.
+//
+// Every entry point reads what is there, publishes what ought to be, and then does its own small part. None
+// of them keeps state anywhere but in the labels of the key-pair secret, the keyset and the ledger, so each
+// may run twice, out of order, or die after any call; whichever runs next completes it.
+//
+// The promise: at no time does a controller that reads the current private key, or read it less than
+// RetireAfter ago, hold a key that a worker which acknowledged does not accept.
+package rotation
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"go.uber.org/zap"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/keystore"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+)
+
+// Secrets is what the rotator needs of Secrets Manager for the key-pair secret.
+type Secrets interface {
+	DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error)
+	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
+	PutSecretValue(context.Context, *secretsmanager.PutSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error)
+	UpdateSecretVersionStage(context.Context, *secretsmanager.UpdateSecretVersionStageInput, ...func(*secretsmanager.Options)) (*secretsmanager.UpdateSecretVersionStageOutput, error)
+}
+
+// Keysets reads and publishes the keyset.
+type Keysets interface {
+	Fetch(context.Context) (keystore.Document, error)
+	Publish(ctx context.Context, from keystore.Document, next keyset.Keyset) (keystore.Document, error)
+}
+
+// Acks reads acknowledgements.
+type Acks interface {
+	Acks(ctx context.Context, secretARN string, workers []string, now time.Time) (map[string]ledger.Ack, error)
+}
+
+// Ledger is what the rotator reads and writes in the ledger.
+type Ledger interface {
+	Acks
+	BeaconConsistent(ctx context.Context, secretARN string) (ledger.Beacon, bool, error)
+	PutBeacon(context.Context, ledger.Beacon) error
+	PutReport(context.Context, ledger.Report) error
+	Reports(ctx context.Context, secretARN string, limit int32) ([]ledger.Report, error)
+	AcquireLease(ctx context.Context, l ledger.Lease, now time.Time, ttl time.Duration) error
+	ReleaseLease(context.Context, ledger.Lease) error
+}
+
+// Fleet says which workers there are.
+type Fleet interface {
+	Workers(context.Context) ([]fleet.Worker, error)
+}
+
+// Prober logs in to a worker with a key that is held in memory and runs a command there. The worker's
+// address is the inventory's; port and host keys are those that it acknowledged.
+type Prober interface {
+	Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error
+}
+
+// Bus takes events.
+type Bus interface {
+	PutEvents(context.Context, *eventbridge.PutEventsInput, ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error)
+}
+
+// Clock tells AWS's time, as a lower bound; false before anything is known.
+type Clock interface {
+	Now() (time.Time, bool)
+}
+
+// Policy is what an operator decides; package settings documents each.
+type Policy struct {
+	User             string
+	KeyType          keypair.Type // "" for the current pair's successor type
+	RetireAfter      time.Duration
+	BootGrace        time.Duration
+	ProbeSample      int
+	ProbeConcurrency int
+	ProbeTimeout     time.Duration
+	GateMargin       time.Duration
+	EventBus         string
+}
+
+// Parts are what a Rotator is made of. All are required.
+type Parts struct {
+	Secrets Secrets
+	Keysets Keysets
+	Ledger  Ledger
+	Fleet   Fleet
+	Prober  Prober
+	Bus     Bus
+	Clock   Clock
+	Policy  Policy
+	Log     *zap.Logger
+}
+
+// Rotator handles the events of a Lambda function. It is safe for concurrent use, also by several
+// processes.
+type Rotator struct {
+	Parts
+}
+
+// New gives a Rotator.
+func New(p Parts) *Rotator {
+	p.Log = p.Log.Named("rotation")
+	return &Rotator{p}
+}

@@ -1,0 +1,111 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+)
+
+const (
+	labelCurrent  = "AWSCURRENT"
+	labelPending  = "AWSPENDING"
+	labelPrevious = "AWSPREVIOUS"
+)
+
+// errAbsent says that a version has no value, or that the value or its label cannot be seen yet.
+var errAbsent = errors.New("the version has no value")
+
+// secret is what Secrets Manager says about the key-pair secret, values aside.
+type secret struct {
+	arn      string
+	enabled  bool // rotation is switched on
+	replicas int
+	stages   map[string][]string
+}
+
+// holder is the version that a label marks, or "".
+func (s secret) holder(label string) string {
+	for version, labels := range s.stages {
+		if slices.Contains(labels, label) {
+			return version
+		}
+	}
+	return ""
+}
+
+// pending is the version that AWSPENDING marks, unless AWSCURRENT has reached it: then it is just left over.
+func (s secret) pending() string {
+	if version := s.holder(labelPending); version != s.holder(labelCurrent) {
+		return version
+	}
+	return ""
+}
+
+func (r *Rotator) describe(ctx context.Context, secretARN string) (secret, error) {
+	out, err := r.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &secretARN})
+	if err != nil {
+		return secret{}, fmt.Errorf("describing secret %q: %w", secretARN, err)
+	}
+	return secret{
+		arn: secretARN, enabled: aws.ToBool(out.RotationEnabled), replicas: len(out.ReplicationStatus), stages: out.VersionIdsToStages,
+	}, nil
+}
+
+// pair reads the key pair of a version that bears a label. Asking for both makes Secrets Manager refuse if
+// the label has moved on, where a version alone would be answered from any state. errAbsent stands for
+// that, for an empty version, and for a write that cannot be seen yet.
+func (r *Rotator) pair(ctx context.Context, secretARN, versionID, label string) (keypair.Pair, error) {
+	if versionID == "" {
+		return keypair.Pair{}, fmt.Errorf("secret %q has no %s version: %w", secretARN, label, errAbsent)
+	}
+	out, err := r.Secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &secretARN, VersionId: &versionID, VersionStage: &label})
+	var absent *types.ResourceNotFoundException
+	if errors.As(err, &absent) {
+		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, errAbsent)
+	}
+	if err != nil {
+		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
+	}
+	value := []byte(aws.ToString(out.SecretString))
+	if out.SecretString == nil {
+		value = out.SecretBinary
+	}
+	pair, err := keypair.Decode(value)
+	if err != nil {
+		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
+	}
+	return pair, nil
+}
+
+// settle repeats a read whose result may lag a write, with growing waits, while it says again. Its last
+// error stands.
+func settle(ctx context.Context, read func() (again bool, err error)) error {
+	const tries = 4
+	for i := range tries {
+		again, err := read()
+		if !again || i == tries-1 {
+			return err
+		}
+		if err := sleep(ctx, 100*time.Millisecond<<i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

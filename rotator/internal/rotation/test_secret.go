@@ -1,0 +1,88 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/logging"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+)
+
+// testSecret waits until the fleet is ready for the new key and tries it: it logs in to a sample of workers.
+// Passing lets the rotation go on; what it decides is decided again by finishSecret.
+func (r *Rotator) testSecret(ctx context.Context, req request) error {
+	dry, err := r.dryRun(ctx, req)
+	if err != nil || dry {
+		return err
+	}
+	s, ready, err := r.untilUnchanged(ctx, req)
+	report := readinessReport(ready)
+	if err == nil {
+		report.Probed, err = r.probe(ctx, ready, s.pending.Signer())
+	}
+	report.Passed, report.Message = err == nil, "the fleet is ready"
+	if err != nil {
+		report.Message = err.Error()
+	}
+	r.report(ctx, req, s, report)
+	return err
+}
+
+// dryRun recognises the one case in which this step runs alone: rotation is being switched on without an
+// immediate rotation, and the token marks a temporary version that has no value or a copy of the current
+// one. A pending key that has been published shows a rotation in earnest, and so does any other value. What
+// passes here by mistake promotes nothing, since finishSecret asks for the pending key and the fleet again.
+func (r *Rotator) dryRun(ctx context.Context, req request) (bool, error) {
+	var s state
+	err := settle(ctx, func() (bool, error) {
+		var err error
+		s, err = r.reconcile(ctx, req.secretARN)
+		return err == nil && s.looksDry(req.token), err
+	})
+	if err != nil || !s.looksDry(req.token) {
+		return false, err
+	}
+	r.Log.Info("rotation is being switched on, checking what is in force", logging.SecretID(req.secretARN))
+	return true, r.check(ctx, req, s)
+}
+
+func (s state) looksDry(token string) bool {
+	nothingNew := s.pending.IsZero() || s.pending.PublicKey() == s.current.PublicKey()
+	return nothingNew && !hasVersion(s.doc.Keyset, token)
+}
+
+// check looks at permissions, fleet and readiness as they are, and waits for nobody. Workers that have had no
+// time to acknowledge, because the keyset has just been published, are no fault.
+func (r *Rotator) check(ctx context.Context, req request, s state) error {
+	workers, err := r.Fleet.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := r.now()
+	if err != nil {
+		return err
+	}
+	acks, err := r.Ledger.Acks(ctx, req.secretARN, fleet.ARNs(workers), now)
+	if err != nil {
+		return err
+	}
+	if s.current.IsZero() || s.published || len(workers) == 0 {
+		r.Log.Info("no worker can be ready yet", zap.Int("workers", len(workers)))
+		return nil
+	}
+	ready := fleet.Assess(workers, acks, s.question(r.Policy, s.current.PublicKey(), now))
+	if !ready.Complete() {
+		return fmt.Errorf("checking before the first rotation: %w: %s", errNotReady, ready.Summary())
+	}
+	return nil
+}
+
+func readinessReport(ready fleet.Readiness) ledger.Report {
+	return ledger.Report{
+		Expected: len(ready.Expected), Ready: len(ready.Ready), Reasons: ready.Reasons,
+		Laggards: ready.Laggards[:min(len(ready.Laggards), maxLaggards)],
+	}
+}

@@ -1,0 +1,127 @@
+// Package settings is the rotator's configuration: environment variables, since that is what a Lambda
+// function has. Each has a default that suits the names which the templates create.
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+)
+
+// prefix begins the name of every variable that is ours.
+const prefix = "ROTATESSH_"
+
+// Settings is all that can be set.
+type Settings struct {
+	// KeysetSecret is the name or ARN of the secret from which workers read public keys.
+	KeysetSecret string `env:"ROTATESSH_KEYSET_SECRET" envDefault:"/dev/ssh/public"`
+	// LedgerTable is the DynamoDB table of acknowledgements, beacon, reports and leases.
+	LedgerTable string `env:"ROTATESSH_LEDGER_TABLE" envDefault:"rotatessh-ledger"`
+	// EventBus is where publications are announced.
+	EventBus string `env:"ROTATESSH_EVENT_BUS" envDefault:"default"`
+
+	// TagName and TagValue are the tag of the instances that are workers.
+	TagName  string `env:"ROTATESSH_TAG_NAME" envDefault:"RotateSSHKeys"`
+	TagValue string `env:"ROTATESSH_TAG_VALUE" envDefault:"True"`
+	// User is the account as which the controller logs in to workers; probes do the same.
+	User string `env:"ROTATESSH_USER" envDefault:"ec2-user"`
+
+	// KeyType is the type of new key pairs: ed25519, rsa-3072, rsa-4096 or ecdsa-p256. Empty means the
+	// type of the pair that is replaced, and ed25519 for the first one.
+	KeyType string `env:"ROTATESSH_KEY_TYPE"`
+	// RetireAfter is how long workers accept the old key after the switch. It must exceed the time for
+	// which controllers cache the private key; AWS's caching clients keep it for 5 minutes.
+	RetireAfter time.Duration `env:"ROTATESSH_RETIRE_AFTER" envDefault:"15m"`
+	// BootGrace is for how long after its launch a worker that was launched during a rotation, and has
+	// not acknowledged anything yet, does not count.
+	BootGrace time.Duration `env:"ROTATESSH_BOOT_GRACE" envDefault:"10m"`
+
+	// ProbeSample is on how many workers the pending key is tried by logging in, at most.
+	ProbeSample int `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`
+	// ProbeConcurrency is how many of these log-ins run at once.
+	ProbeConcurrency int `env:"ROTATESSH_PROBE_CONCURRENCY" envDefault:"10"`
+	// ProbeCommand is what a probe runs; it must exit with status 0.
+	ProbeCommand string `env:"ROTATESSH_PROBE_COMMAND" envDefault:"true"`
+	// ProbeTimeout bounds one probe, from the connection to the command's end.
+	ProbeTimeout time.Duration `env:"ROTATESSH_PROBE_TIMEOUT" envDefault:"10s"`
+	// GateMargin is how long before the function's deadline it stops waiting for acknowledgements, so that
+	// there is time left to say who is missing. At most a quarter of the time that the function has.
+	GateMargin time.Duration `env:"ROTATESSH_GATE_MARGIN" envDefault:"20s"`
+
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `env:"ROTATESSH_LOG_LEVEL" envDefault:"info"`
+}
+
+// Load reads settings from an environment in the form of os.Environ and validates them. A variable that
+// begins with ROTATESSH_ and is none of ours is an error: it is a misspelt one of which somebody believes
+// that it works. All faults are reported at once.
+func Load(environ []string) (Settings, error) {
+	vars := env.ToMap(environ)
+	s, err := env.ParseAsWithOptions[Settings](env.Options{Environment: vars})
+	if err != nil {
+		err = fmt.Errorf("reading settings from the environment: %w", err)
+		return Settings{}, errors.Join(err, checkNames(vars))
+	}
+	return s, errors.Join(checkNames(vars), s.Validate())
+}
+
+func checkNames(vars map[string]string) error {
+	params, err := env.GetFieldParams(&Settings{})
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool)
+	for _, p := range params {
+		known[p.Key] = true
+	}
+	var unknown []string
+	for name := range vars {
+		if strings.HasPrefix(name, prefix) && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(unknown)
+	return fmt.Errorf("environment variables %s are not settings of the rotator", strings.Join(unknown, ", "))
+}
+
+// Validate reports everything that is wrong with s, joined.
+func (s Settings) Validate() error {
+	var errs []error
+	complain := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	for name, value := range map[string]string{
+		"KEYSET_SECRET": s.KeysetSecret, "LEDGER_TABLE": s.LedgerTable, "EVENT_BUS": s.EventBus, "TAG_NAME": s.TagName,
+		"TAG_VALUE": s.TagValue, "USER": s.User, "PROBE_COMMAND": s.ProbeCommand,
+	} {
+		complain(value == "", "%s%s must not be empty", prefix, name)
+	}
+	if s.KeyType != "" {
+		_, err := keypair.ParseType(s.KeyType)
+		complain(err != nil, "%sKEY_TYPE: %w", prefix, err)
+	}
+	complain(s.RetireAfter <= 0, "%sRETIRE_AFTER is %v and must be positive", prefix, s.RetireAfter)
+	complain(s.BootGrace < 0, "%sBOOT_GRACE is %v and must not be negative", prefix, s.BootGrace)
+	complain(s.ProbeSample < 1, "%sPROBE_SAMPLE is %d and must be at least 1", prefix, s.ProbeSample)
+	complain(s.ProbeConcurrency < 1, "%sPROBE_CONCURRENCY is %d and must be at least 1", prefix, s.ProbeConcurrency)
+	complain(s.ProbeTimeout <= 0, "%sPROBE_TIMEOUT is %v and must be positive", prefix, s.ProbeTimeout)
+	complain(s.GateMargin <= 0, "%sGATE_MARGIN is %v and must be positive", prefix, s.GateMargin)
+	switch s.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		complain(true, "%sLOG_LEVEL %q is not one of debug, info, warn, error", prefix, s.LogLevel)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
