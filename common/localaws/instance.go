@@ -2,11 +2,9 @@ package localaws
 
 import (
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
-	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 )
 
 // Instance is an EC2 instance as far as the fleet and its metadata service need it.
@@ -25,52 +23,33 @@ type Instance struct {
 	MetadataURL string
 }
 
-type instances struct {
-	mu   sync.Mutex
-	byID map[string]Instance
-}
-
-func (i Instance) clone() Instance {
-	i.Tags = maps.Clone(i.Tags)
-	return i
-}
-
-// RunInstance adds an instance and starts its metadata service.
+// RunInstance adds an instance, starts its metadata service and returns it with everything filled in.
 func (s *Server) RunInstance(i Instance) (Instance, error) {
-	i = i.clone()
-	setDefault(&i.ID, "i-0"+wire.NewHex(16))
 	setDefault(&i.PrivateIP, "127.0.0.1")
-	setDefault(&i.AZ, s.opts.Region+"a")
-	setDefault(&i.State, "running")
-	setDefault(&i.LaunchTime, time.Now())
-	i.ARN = "arn:aws:ec2:" + s.opts.Region + ":" + s.opts.Account + ":instance/" + i.ID
-	s.instances.mu.Lock()
-	defer s.instances.mu.Unlock()
-	if _, taken := s.instances.byID[i.ID]; taken {
-		return Instance{}, fmt.Errorf("running instance %q: id is taken", i.ID)
+	run, err := s.ec2.Run(ec2.Instance{ID: i.ID, PrivateIP: i.PrivateIP, AZ: i.AZ, Tags: i.Tags, State: i.State, LaunchTime: i.LaunchTime})
+	if err != nil {
+		return Instance{}, err
 	}
-	s.instances.byID[i.ID] = i
-	return i.clone(), nil
+	out := Instance{ID: run.ID, ARN: run.ARN, PrivateIP: run.PrivateIP, AZ: run.AZ, Tags: run.Tags, State: run.State,
+		LaunchTime: run.LaunchTime, NoMetadata: i.NoMetadata}
+	return out, nil
 }
 
-// SetInstanceState moves an instance to another state.
+// SetInstanceState moves an instance to another state at once. Its metadata service goes on, since the
+// processes that play the machine do.
 func (s *Server) SetInstanceState(id, state string) error {
-	return s.changeInstance(id, func(i *Instance) { i.State = state })
-}
-
-// TagInstance replaces all tags of an instance.
-func (s *Server) TagInstance(id string, tags map[string]string) error {
-	return s.changeInstance(id, func(i *Instance) { i.Tags = maps.Clone(tags) })
-}
-
-func (s *Server) changeInstance(id string, change func(*Instance)) error {
-	s.instances.mu.Lock()
-	defer s.instances.mu.Unlock()
-	i, ok := s.instances.byID[id]
-	if !ok {
-		return fmt.Errorf("changing instance %q: there is none", id)
+	if err := s.ec2.SetState(id, state); err != nil {
+		return fmt.Errorf("changing the state of %q: %w", id, err)
 	}
-	change(&i)
-	s.instances.byID[id] = i
 	return nil
+}
+
+// TagInstance adds tags to an instance; those of the same key are overwritten.
+func (s *Server) TagInstance(id string, tags map[string]string) error {
+	return s.ec2.Tag(id, tags)
+}
+
+// UntagInstance removes tags by key.
+func (s *Server) UntagInstance(id string, keys ...string) error {
+	return s.ec2.Untag(id, keys...)
 }

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
@@ -41,10 +42,10 @@ type Server struct {
 	calls      *callLog
 	faults     *faultList
 	identities *identities
-	instances  *instances
 
 	secrets   *secretsmanager.Service
 	functions *lambda.Service
+	ec2       *ec2.Service
 	services  map[string]wire.Handler
 }
 

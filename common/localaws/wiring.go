@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
@@ -17,11 +18,12 @@ func (s *Server) wire() {
 	s.secrets = secretsmanager.New(secretsmanager.Deps{Region: o.Region, Account: o.Account,
 		Log: s.log.Named("secretsmanager"), FunctionExists: s.functions.Exists, Invoke: s.invokeStep, Emit: s.emit,
 		RetryAfter: o.RetryRotationAfter, KeepVersions: o.KeepVersions, EmptyTestVersion: o.EmptyTestVersion})
-	s.instances = &instances{byID: map[string]Instance{}}
+	s.ec2 = ec2.New(ec2.Deps{Region: o.Region, Account: o.Account})
 	s.services = map[string]wire.Handler{
 		"secretsmanager": s.secrets,
 		"dynamodb":       dynamodb.New(dynamodb.Deps{}),
 		"lambda":         s.functions,
+		"ec2":            s.ec2,
 	}
 }
 
