@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rotatessh/rotatessh/agent/internal/acceptance"
+	"github.com/rotatessh/rotatessh/agent/internal/account"
+	"github.com/rotatessh/rotatessh/agent/internal/keysync"
+	"github.com/rotatessh/rotatessh/agent/internal/state"
+	"github.com/rotatessh/rotatessh/agent/internal/userfile"
+	"github.com/rotatessh/rotatessh/agent/internal/wake"
+	"github.com/rotatessh/rotatessh/common/awstime"
+	"github.com/rotatessh/rotatessh/common/keystore"
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+// Here both sides of keysync's interfaces are in sight.
+var (
+	_ keysync.Source    = (*keystore.Reader)(nil)
+	_ keysync.Recorder  = (*ledger.Client)(nil)
+	_ keysync.Memory    = (*state.Memory)(nil)
+	_ keysync.Clock     = (*awstime.Clock)(nil)
+	_ keysync.Bell      = (*wake.Bell)(nil)
+	_ keysync.Accounts  = accounts{}
+	_ keysync.Files     = files{}
+	_ keysync.Verifier  = verifier{}
+	_ keysync.Reporter  = (*reporter)(nil)
+	_ wake.BeaconReader = (*ledger.Client)(nil)
+)
+
+// accounts asks the name service switch.
+type accounts struct{}
+
+func (accounts) Lookup(ctx context.Context, name string) (account.Account, error) {
+	return account.Lookup(ctx, name)
+}
+
+// files is userfile.Writer in keysync's words.
+type files struct{ w *userfile.Writer }
+
+func (f files) Rewrite(ctx context.Context, t keysync.Target, change func([]byte) ([]byte, error)) ([]byte, bool, error) {
+	out, err := f.w.Rewrite(ctx, userfile.Target(t), change)
+	return out.Bytes, out.Written, err
+}
+
+func (f files) Read(ctx context.Context, t keysync.Target) ([]byte, error) {
+	return f.w.Read(ctx, userfile.Target(t))
+}
+
+// verifier asks sshd.
+type verifier struct{ asker *acceptance.Asker }
+
+func (v verifier) Verify(ctx context.Context, q keysync.Question) keysync.Verdict {
+	r, err := v.asker.Ask(ctx, acceptance.Question{User: q.User, Accept: q.Accept, Refuse: q.Refuse})
+	verdict := keysync.Verdict{
+		Answers:      make(map[string]keysync.Answer, len(r.Answers)),
+		HostKeys:     r.HostKeys,
+		Banner:       r.Banner,
+		Err:          err,
+		NotListening: errors.Is(err, acceptance.ErrNotListening),
+	}
+	for _, a := range r.Answers {
+		verdict.Answers[a.Fingerprint] = keysync.Answer{Accepted: a.Accepted, Why: a.Why}
+	}
+	return verdict
+}

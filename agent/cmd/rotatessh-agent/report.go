@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/agent/internal/keysync"
+	"github.com/rotatessh/rotatessh/agent/internal/state"
+	"github.com/rotatessh/rotatessh/agent/internal/wake"
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+// reporter shows the agent's state to whoever looks: a file for status, systemd, and the file watcher, which learns from it where
+// the files are.
+type reporter struct {
+	dir   string
+	files *wake.Files // nil for a single pass
+	log   *zap.Logger
+	last  keysync.Status
+}
+
+// Report implements keysync.Reporter.
+func (r *reporter) Report(s keysync.Status) {
+	r.last = s
+	if err := state.WriteStatus(r.dir, s); err != nil {
+		r.log.Warn("status cannot be written", zap.Error(err))
+	}
+	if r.files == nil {
+		return
+	}
+	r.files.Set(paths(s.Users))
+	// The first report means that the first pass is over, whatever came of it: sshd need not wait any longer.
+	r.notify(daemon.SdNotifyReady + "\n" + daemon.SdNotifyWatchdog + "\nSTATUS=" + headline(s))
+}
+
+// Alive implements keysync.Reporter.
+func (r *reporter) Alive() { r.notify(daemon.SdNotifyWatchdog) }
+
+// notify tells systemd, if it is systemd that started us.
+func (r *reporter) notify(message string) {
+	if _, err := daemon.SdNotify(false, message); err != nil {
+		r.log.Debug("systemd cannot be told", zap.Error(err))
+	}
+}
+
+func paths(users []ledger.User) []string {
+	var list []string
+	for _, u := range users {
+		if u.File != "" {
+			list = append(list, u.File)
+		}
+	}
+	return list
+}
+
+// headline is the state in one line.
+func headline(s keysync.Status) string {
+	switch {
+	case s.Outcome == "" && s.Failures > 0:
+		return "waiting for a keyset: " + s.LastError
+	case s.Outcome == "":
+		return "waiting: nothing has been published yet"
+	case s.Outcome == ledger.Failed:
+		return fmt.Sprintf("generation %d: %s", s.Generation, s.Code)
+	}
+	return fmt.Sprintf("generation %d applied (%s)", s.Generation, s.Phase)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/agent/internal/keysync"
+	"github.com/rotatessh/rotatessh/agent/internal/state"
+	"github.com/rotatessh/rotatessh/agent/internal/wake"
+	"github.com/rotatessh/rotatessh/common/buildinfo"
+	"github.com/rotatessh/rotatessh/common/logging"
+)
+
+// runAgent works until it is told to stop.
+func runAgent(ctx context.Context, opts options) error {
+	cfg, err := load(opts)
+	if err != nil {
+		return err
+	}
+	w, err := survey(ctx, cfg, opts.stderr)
+	if err != nil {
+		return err
+	}
+	release, err := state.Lock(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	bell := wake.NewBell()
+	watch := wake.NewFiles(bell, w.log.Named("wake"))
+	report := &reporter{dir: cfg.StateDir, files: watch, log: w.log}
+	client := w.ledger()
+	syncer, err := w.syncer(client, report, keysync.Config{BeatEvery: heartbeat(w.log)})
+	if err != nil {
+		return err
+	}
+	w.log.Info("agent started", zap.String("version", buildinfo.Version()), logging.Worker(w.worker.ARN), zap.String("region", w.aws.Region))
+	w.work(ctx, syncer, bell, watch, &wake.Beacon{
+		Reader: client, Known: syncer.Known, Interval: cfg.Beacon.Interval, Bell: bell, Log: w.log.Named("wake"),
+	})
+	w.log.Info("agent stopped")
+	return nil
+}
+
+// work runs the wake-up sources beside the syncer until ctx ends, and returns when all of them have.
+func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bell, watch *wake.Files, beacon *wake.Beacon) {
+	var sources sync.WaitGroup
+	defer sources.Wait()
+	sources.Go(func() { onHangup(ctx, bell) })
+	sources.Go(func() { wake.Timer(ctx, bell, w.cfg.FullCheck.Interval) })
+	sources.Go(func() { watch.Run(ctx) })
+	sources.Go(func() { beacon.Run(ctx) })
+	if s := w.cfg.Subscription; s.Enabled {
+		queue := &wake.Queue{
+			SQS: sqs.NewFromConfig(w.aws), SNS: sns.NewFromConfig(w.aws),
+			Worker: w.worker, Name: s.QueuePrefix + w.worker.ID, Topic: s.Topic,
+			FleetSize: beacon.FleetSize, Bell: bell, Log: w.log.Named("wake"),
+		}
+		sources.Go(func() { queue.Run(ctx) })
+	}
+	syncer.Run(ctx, bell)
+}
+
+// onHangup rings for a full check at every SIGHUP.
+func onHangup(ctx context.Context, bell *wake.Bell) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			bell.Ring(keysync.Request{Full: true, Why: "SIGHUP"})
+		}
+	}
+}
+
+// heartbeat is how often systemd's watchdog wants to hear of us: well within its limit, or never.
+func heartbeat(log *zap.Logger) (every time.Duration) {
+	limit, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("watchdog setting cannot be read", zap.Error(err))
+	}
+	return limit / 3
+}

@@ -1,0 +1,146 @@
+package keysync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/logging"
+)
+
+// grace is how long a pass in hand may go on once the program is told to stop. Reading the keyset is broken off at once.
+const grace = 20 * time.Second
+
+// A Request says what a pass is to do beyond comparing the files with the keyset in force.
+type Request struct {
+	Fetch      bool   // read the keyset again
+	Full       bool   // that, and ask sshd again even where nothing has changed
+	Generation int64  // the generation that is said to be published; 0 if none
+	Why        string // for the log
+}
+
+// Pass does everything once: read the keyset, bring the files up to it, ask sshd, acknowledge. Independent work goes on after a
+// fault; the error joins all of them, and nil means that every user's file holds the keyset and that sshd agrees. An sshd that
+// gave no answer is an error. Where nothing has been published yet, nothing is done, which is nil.
+func (s *Syncer) Pass(ctx context.Context) error {
+	return s.pass(ctx, Request{Full: true, Why: "asked for"}).err
+}
+
+// outcome is what a pass came to.
+type outcome struct {
+	err          error
+	refetch      bool // the keyset was not read
+	notListening bool
+}
+
+func (s *Syncer) pass(ctx context.Context, r Request) outcome {
+	s.log.Debug("pass begins", logging.Reason(r.Why))
+	var out outcome
+	var faults []error
+	var refused *refusal
+	if r.Fetch || r.Full || s.doc == nil {
+		var err error
+		refused, err = s.refresh(ctx, r.Generation)
+		faults = append(faults, err)
+		out.refetch = refused != nil
+		s.countFetch(refused)
+	}
+	if ctx.Err() != nil {
+		return outcome{err: ctx.Err(), refetch: true}
+	}
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	if refused != nil {
+		faults = append(faults, refused)
+	}
+	report := s.apply(ctx, r.Full)
+	out.notListening = report.notListening
+	faults = append(faults, report.faults...)
+	if ack, ok := s.compose(report, refused); ok {
+		faults = append(faults, s.acknowledge(ctx, ack))
+	}
+	out.err = errors.Join(faults...)
+	s.show(out.err, report, refused)
+	return out
+}
+
+// detach gives a context that outlives ctx's end by grace, so that a stop does not tear a pass.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(grace):
+			cancel()
+		case <-detached.Done():
+		}
+	})
+	return detached, func() { stop(); cancel() }
+}
+
+func (s *Syncer) countFetch(refused *refusal) {
+	if refused == nil {
+		s.failures = 0
+		return
+	}
+	s.failures++
+	s.log.Warn("keeping the last good keyset", logging.Code(refused.Code), logging.VersionID(refused.versionID), zap.Error(refused))
+}
+
+// applied is what came of bringing the files up to the keyset in force.
+type applied struct {
+	effective    keyset.Keyset // zero when there is none
+	users        []ledger.User
+	faults       []error
+	sshd         Verdict // what sshd itself says, from the last connection that told
+	notListening bool
+}
+
+// apply brings every user's file up to the keyset in force. One user's fault does not stop the others.
+func (s *Syncer) apply(ctx context.Context, full bool) applied {
+	var a applied
+	if s.doc == nil {
+		return a
+	}
+	now, _ := s.Clock.Now() // while AWS's time is not known, no key's time is up
+	a.effective = s.doc.Keyset.Effective(now)
+	taken := make(map[string]string)
+	for _, u := range s.cfg.Users {
+		m := s.memoryOf(u.Name)
+		user, err := s.applyUser(ctx, u, m, job{keyset: a.effective, full: full, taken: taken})
+		a.users = append(a.users, user)
+		if err != nil {
+			a.faults = append(a.faults, fmt.Errorf("user %q: %w", u.Name, err))
+		}
+		if m.verdict.Banner != "" {
+			a.sshd = m.verdict
+		}
+		a.notListening = a.notListening || m.verdict.NotListening
+	}
+	return a
+}
+
+// show tells the Reporter how the pass went.
+func (s *Syncer) show(err error, a applied, refused *refusal) {
+	st := &s.status
+	st.UpdatedAt = time.Now().UTC()
+	st.Users = a.users
+	st.Banner = a.sshd.Banner
+	if s.doc != nil {
+		now, _ := s.Clock.Now()
+		st.SecretARN, st.KeysetARN, st.VersionID = s.doc.Keyset.SecretARN, s.doc.ARN, s.doc.VersionID
+		st.Generation, st.Phase = s.doc.Keyset.Generation, s.doc.Keyset.Phase(now)
+	}
+	st.Outcome, st.Code, st.Message = outcomeOf(a, refused)
+	if err == nil {
+		st.LastSuccess, st.Failures = st.UpdatedAt, 0
+	} else {
+		st.LastError, st.LastErrorAt = err.Error(), st.UpdatedAt
+		st.Failures++
+	}
+	s.Reporter.Report(*st)
+}

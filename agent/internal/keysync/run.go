@@ -1,0 +1,89 @@
+package keysync
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// A failed pass is tried again after firstRetry, and then after ever longer times up to lastRetry.
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+	// verifyAgain is how soon sshd is asked again while it is not listening: a connection to the loopback that is refused costs
+	// nothing.
+	verifyAgain = 2 * time.Second
+	// recheck bounds the wait for a key's end of life, and idle every wait.
+	recheck = 30 * time.Second
+	idle    = 24 * time.Hour
+)
+
+// Bell is what wakes Run. Rings while a pass goes on are kept, as one.
+type Bell interface {
+	// Rung gives a channel that delivers a value when the bell has been rung since the last Take.
+	Rung() <-chan struct{}
+	// Take gives what was rung for, all of it merged.
+	Take() Request
+}
+
+// Run does a pass at once and then whenever the bell rings, a key's time is up, or a failed pass is due again, until ctx ends. It
+// then finishes the pass in hand, for a bounded time, and returns.
+func (s *Syncer) Run(ctx context.Context, bell Bell) {
+	next := Request{Full: true, Why: "start"}
+	for failed := 0; ; {
+		out := s.pass(ctx, next)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := s.due()
+		if out.err != nil {
+			s.log.Error("pass failed", zap.Error(out.err), zap.Int("in_a_row", failed+1))
+			wait = min(wait, retryAfter(failed))
+			failed++
+		} else {
+			failed = 0
+		}
+		if out.notListening {
+			wait = min(wait, verifyAgain)
+		}
+		var more bool
+		if next, more = s.await(ctx, bell, wait); !more {
+			return
+		}
+		next.Fetch = next.Fetch || out.refetch
+	}
+}
+
+// retryAfter is the jittered wait after so many earlier failures.
+func retryAfter(failed int) time.Duration {
+	return jitter(min(firstRetry<<min(failed, 16), lastRetry))
+}
+
+// await waits until the next pass and says what it is to do; false means that ctx has ended.
+func (s *Syncer) await(ctx context.Context, bell Bell, wait time.Duration) (Request, bool) {
+	timer := time.NewTimer(max(wait, 0))
+	defer timer.Stop()
+	beat, stop := s.beats()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return Request{}, false
+		case <-timer.C:
+			return Request{Why: "due"}, true
+		case <-bell.Rung():
+			return bell.Take(), true
+		case <-beat:
+			s.Reporter.Alive()
+		}
+	}
+}
+
+func (s *Syncer) beats() (<-chan time.Time, func()) {
+	if s.cfg.BeatEvery <= 0 {
+		return nil, func() {}
+	}
+	t := time.NewTicker(s.cfg.BeatEvery)
+	return t.C, t.Stop
+}
