@@ -1,16 +1,21 @@
 package localaws
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
 // authorize holds a worker's credentials to the WorkerPolicy. This is the only place that decides what a
 // worker may do; whatever is not allowed here is denied.
-func (s *Server) authorize(r *wire.Request) error {
-	if s.workerMay(r) {
+func (s *Server) authorize(ctx context.Context, r *wire.Request) error {
+	if s.workerMay(ctx, r) {
 		return nil
 	}
 	resource := s.resource(r)
@@ -20,14 +25,49 @@ func (s *Server) authorize(r *wire.Request) error {
 	return wire.Denied(r, resource)
 }
 
-func (s *Server) workerMay(r *wire.Request) bool {
+func (s *Server) workerMay(ctx context.Context, r *wire.Request) bool {
 	switch r.Service {
 	case "secretsmanager":
 		return (r.Action == "GetSecretValue" || r.Action == "DescribeSecret") && s.isKeysetSecret(member(r, "SecretId"))
+	case "dynamodb":
+		return s.workerMayUseTable(ctx, r)
 	case "sts":
 		return r.Action == "GetCallerIdentity"
 	}
 	return false
+}
+
+// workerMayUseTable is dynamodb:LeadingKeys: every partition key of a read begins with keyset#, and that of
+// a write is the worker's own ARN. What touches no key, as Scan, is never allowed.
+func (s *Server) workerMayUseTable(ctx context.Context, r *wire.Request) bool {
+	var allowed func(key string) bool
+	switch r.Action {
+	case "GetItem", "Query", "BatchGetItem":
+		allowed = func(key string) bool { return strings.HasPrefix(key, "keyset#") }
+	case "PutItem", "UpdateItem", "DeleteItem":
+		allowed = func(key string) bool { return key == r.Principal.Worker }
+	default:
+		return false
+	}
+	keys, known := s.dynamodb.LeadingKeys(r)
+	if !known {
+		return s.isMissingTable(ctx, r) // so that the service answers ResourceNotFoundException
+	}
+	return !slices.ContainsFunc(keys, func(k dynamodb.Leading) bool {
+		return k.Table != s.opts.Worker.Table || !allowed(k.Key)
+	})
+}
+
+// isMissingTable tells whether r is about the policy's table before that was made.
+func (s *Server) isMissingTable(ctx context.Context, r *wire.Request) bool {
+	if member(r, "TableName") != s.opts.Worker.Table {
+		return false
+	}
+	describe := *r
+	describe.Action, describe.Body = "DescribeTable", fmt.Appendf(nil, `{"TableName":%q}`, s.opts.Worker.Table)
+	_, err := s.dynamodb.Handle(ctx, &describe)
+	var e *wire.Error
+	return errors.As(err, &e) && e.Code == "ResourceNotFoundException"
 }
 
 // isKeysetSecret matches as an IAM policy on secret:<name>-?????? would, whether the secret exists or not.
@@ -50,6 +90,8 @@ func (s *Server) resource(r *wire.Request) string {
 			return arn
 		}
 		return id
+	case "dynamodb":
+		return member(r, "TableName")
 	case "lambda":
 		return s.functions.ARN(r.Form.Get("FunctionName"))
 	}

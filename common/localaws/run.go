@@ -44,7 +44,7 @@ func (s *Server) answer(ctx context.Context, r *wire.Request, requestID string, 
 
 func (s *Server) perform(ctx context.Context, r *wire.Request) (any, error) {
 	if r.Principal.Worker != "" {
-		if err := s.authorize(r); err != nil {
+		if err := s.authorize(ctx, r); err != nil {
 			return nil, err
 		}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
@@ -46,6 +47,7 @@ type Server struct {
 	secrets   *secretsmanager.Service
 	functions *lambda.Service
 	ec2       *ec2.Service
+	dynamodb  *dynamodb.Service
 	services  map[string]wire.Handler
 }
 

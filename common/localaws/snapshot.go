@@ -3,6 +3,8 @@ package localaws
 import (
 	"encoding/json"
 
+	"go.uber.org/zap"
+
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 )
 
@@ -25,5 +27,23 @@ type SecretVersion = secretsmanager.Version
 
 // Snapshot returns a copy of the present state.
 func (s *Server) Snapshot() Snapshot {
-	return Snapshot{Secrets: s.secrets.States(), RotationTokens: s.secrets.RotationTokens(), SecretValues: s.secrets.Values()}
+	return Snapshot{Secrets: s.secrets.States(), RotationTokens: s.secrets.RotationTokens(),
+		SecretValues: s.secrets.Values(), Items: s.items()}
+}
+
+func (s *Server) items() []map[string]any {
+	var out []map[string]any
+	for _, it := range s.dynamodb.Items() {
+		doc := map[string]any{}
+		raw, err := json.Marshal(it)
+		if err == nil {
+			err = json.Unmarshal(raw, &doc)
+		}
+		if err != nil {
+			s.log.Error("copying an item", zap.Error(err))
+			continue
+		}
+		out = append(out, doc)
+	}
+	return out
 }

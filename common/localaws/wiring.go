@@ -18,10 +18,11 @@ func (s *Server) wire() {
 	s.secrets = secretsmanager.New(secretsmanager.Deps{Region: o.Region, Account: o.Account,
 		Log: s.log.Named("secretsmanager"), FunctionExists: s.functions.Exists, Invoke: s.invokeStep, Emit: s.emit,
 		RetryAfter: o.RetryRotationAfter, KeepVersions: o.KeepVersions, EmptyTestVersion: o.EmptyTestVersion})
+	s.dynamodb = dynamodb.New(dynamodb.Deps{})
 	s.ec2 = ec2.New(ec2.Deps{Region: o.Region, Account: o.Account})
 	s.services = map[string]wire.Handler{
 		"secretsmanager": s.secrets,
-		"dynamodb":       dynamodb.New(dynamodb.Deps{}),
+		"dynamodb":       s.dynamodb,
 		"lambda":         s.functions,
 		"ec2":            s.ec2,
 	}

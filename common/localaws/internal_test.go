@@ -1,0 +1,91 @@
+package localaws
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
+)
+
+func TestCallLogForgetsTheOldest(t *testing.T) {
+	l := newCallLog()
+	for i := range maxCalls + 5000 {
+		l.add(Call{Seq: uint64(i)})
+	}
+	got := l.calls[l.head:]
+	if len(got) != maxCalls || got[0].Seq != 5000 || got[len(got)-1].Seq != maxCalls+4999 {
+		t.Errorf("%d calls from %d to %d", len(got), got[0].Seq, got[len(got)-1].Seq)
+	}
+}
+
+func TestCallLogIsBoundedInBytes(t *testing.T) {
+	l := newCallLog()
+	big := make([]byte, maxCallBytes/10)
+	for range 25 {
+		l.add(Call{Input: big[:len(big)/2], Output: big[len(big)/2:]})
+	}
+	if got := len(l.calls) - l.head; got != 10 {
+		t.Errorf("%d calls kept, want 10", got)
+	}
+	l.add(Call{Input: make([]byte, maxCallBytes+1)})
+	if got := len(l.calls) - l.head; got != 1 {
+		t.Errorf("%d calls kept beside one that is too large, want it alone", got)
+	}
+}
+
+func TestIdentityNeedsTheTokenThatWasIssued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ids := newIdentities()
+		worker := wire.Principal{Worker: "arn:aws:ec2:us-east-1:111122223333:instance/i-1"}
+		c := ids.issue(worker, time.Hour)
+		query := &wire.Request{Protocol: wire.Query}
+		ec2 := &wire.Request{Protocol: wire.EC2Query}
+		json := &wire.Request{Protocol: wire.JSON11}
+		p, err := ids.identify(json, c.accessKeyID, c.token)
+		if err != nil || p.Worker != worker.Worker || p.String() != worker.Worker {
+			t.Errorf("worker is %v, %v", p, err)
+		}
+		if p, err := ids.identify(json, "AKIAOTHER", ""); err != nil || p.String() != "operator" {
+			t.Errorf("other key is %v, %v", p, err)
+		}
+		refuse := func(r *wire.Request, token, code string) {
+			t.Helper()
+			_, err := ids.identify(r, c.accessKeyID, token)
+			var e *wire.Error
+			if !errors.As(err, &e) || e.Code != code {
+				t.Errorf("identify = %v, want %s", err, code)
+			}
+		}
+		refuse(json, "", "UnrecognizedClientException")
+		refuse(query, "other", "InvalidClientTokenId")
+		refuse(ec2, "other", "AuthFailure")
+		time.Sleep(time.Hour + time.Second)
+		refuse(json, c.token, "ExpiredTokenException")
+		refuse(query, c.token, "ExpiredToken")
+	})
+}
+
+func TestExpiredCredentialsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ids := newIdentities()
+		role := ids.role("f")
+		for range 1023 {
+			ids.issue(wire.Principal{Worker: "w"}, time.Hour)
+		}
+		time.Sleep(2 * time.Hour)
+		last := ids.issue(wire.Principal{Worker: "w"}, time.Hour)
+		if len(ids.issued) != 2 {
+			t.Errorf("%d credentials kept, want the function's and the latest", len(ids.issued))
+		}
+		for _, c := range []credentials{role, last} {
+			if _, err := ids.identify(&wire.Request{}, c.accessKeyID, c.token); err != nil {
+				t.Error(err)
+			}
+		}
+		if ids.role("f").token != role.token {
+			t.Error("a function's credentials changed")
+		}
+	})
+}
