@@ -129,7 +129,7 @@ func (m *merge) shadows(l *line) bool {
 	if err != nil {
 		return errors.Is(err, errUnknownOption)
 	}
-	return !found["cert-authority"]
+	return !found["cert-authority"] && !found["principals"]
 }
 
 // render copies what stays and puts the block in its place.

@@ -43,6 +43,8 @@ func ignored(l *line) string {
 		return err.Error()
 	case found["cert-authority"]:
 		return "the key is an authority for certificates"
+	case found["principals"]:
+		return "principals are for authorities for certificates only"
 	}
 	return ""
 }
