@@ -1,13 +1,17 @@
 package secretsmanager
 
-// maxHistory bounds what is remembered for Snapshot: enough for any test, and an endpoint that runs for
-// weeks does not grow.
-const maxHistory = 50_000
+// What is remembered for snapshots at most: enough for any test, and an endpoint that runs for weeks does
+// not grow.
+const (
+	maxHistory      = 50_000
+	maxHistoryBytes = 64 << 20
+)
 
 // history remembers distinct strings, oldest first, and forgets the oldest when it is full.
 type history struct {
-	list []string
-	set  map[string]struct{}
+	list  []string
+	set   map[string]struct{}
+	bytes int
 }
 
 func newHistory() *history { return &history{set: map[string]struct{}{}} }
@@ -16,15 +20,23 @@ func (h *history) add(v string) {
 	if h.has(v) {
 		return
 	}
-	if len(h.list) == maxHistory {
-		drop := maxHistory / 10
-		for _, old := range h.list[:drop] {
-			delete(h.set, old)
-		}
-		h.list = append([]string(nil), h.list[drop:]...)
-	}
 	h.list = append(h.list, v)
 	h.set[v] = struct{}{}
+	h.bytes += len(v)
+	if len(h.list) > maxHistory || h.bytes > maxHistoryBytes {
+		h.forget()
+	}
+}
+
+// forget drops the oldest tenth, and more until the bytes fit, in one go: it copies what is left.
+func (h *history) forget() {
+	drop, tenth := 0, len(h.list)/10
+	for drop < len(h.list)-1 && (drop < tenth || h.bytes > maxHistoryBytes) {
+		delete(h.set, h.list[drop])
+		h.bytes -= len(h.list[drop])
+		drop++
+	}
+	h.list = append([]string(nil), h.list[drop:]...)
 }
 
 func (h *history) has(v string) bool {

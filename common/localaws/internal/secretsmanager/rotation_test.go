@@ -2,6 +2,8 @@ package secretsmanager
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -309,9 +311,20 @@ func TestNextRotationFollowsTheRules(t *testing.T) {
 func TestHistoryForgetsTheOldest(t *testing.T) {
 	h := newHistory()
 	for i := range maxHistory + 1 {
-		h.add(string(rune(i)))
+		h.add(strconv.Itoa(i))
 	}
-	if h.has(string(rune(0))) || !h.has(string(rune(maxHistory))) || len(h.list) > maxHistory {
-		t.Errorf("%d entries, first kept: %t", len(h.list), h.has(string(rune(0))))
+	if h.has("0") || !h.has(strconv.Itoa(maxHistory)) || len(h.list) > maxHistory || len(h.list) < maxHistory/2 {
+		t.Errorf("%d entries, first kept: %t", len(h.list), h.has("0"))
+	}
+}
+
+func TestHistoryIsBoundedInBytes(t *testing.T) {
+	h := newHistory()
+	big := strings.Repeat("x", maxHistoryBytes/8)
+	for i := range 20 {
+		h.add(strconv.Itoa(i) + big)
+	}
+	if n := len(h.all()); n > 8 || n < 2 || !h.has("19"+big) {
+		t.Errorf("%d entries kept", n)
 	}
 }
