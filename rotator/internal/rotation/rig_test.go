@@ -1,0 +1,386 @@
+package rotation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"go.uber.org/zap/zaptest"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/rotatessh/rotatessh/common/awstime"
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/common/keystore"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/localaws"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/rotation"
+)
+
+const (
+	controllerUser = "ec2-user"
+	keysetName     = "/dev/ssh/public"
+	table          = "rotatessh-ledger"
+)
+
+// rig is a whole deployment in one process: an AWS endpoint, a rotator, a fleet, and somebody who watches
+// after every call that nobody is locked out.
+type rig struct {
+	t   *testing.T
+	aws *localaws.Server
+	arn string // of the key-pair secret
+
+	secrets *secretsmanager.Client
+	ledger  *ledger.Client
+	keysets *keystore.Reader
+	rotator *rotation.Rotator
+	policy  rotation.Policy
+	parts   rotation.Parts
+
+	probes   atomic.Int64
+	probeErr func(fleet.Worker) error
+
+	// busy is set while the rig itself makes calls, which are not the rotator's.
+	busy    atomic.Bool
+	mu      sync.Mutex
+	workers []*worker
+	watch   *observer
+	onCall  []func(localaws.Call) // after each call of the rotator's that took effect
+}
+
+func newRig(t *testing.T, workers int, change ...func(*rig)) *rig {
+	t.Helper()
+	server, err := localaws.Start(localaws.Options{RetryRotationAfter: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{t: t, aws: server, policy: rotation.Policy{
+		User: controllerUser, RetireAfter: time.Hour, BootGrace: 10 * time.Minute, ProbeSample: 2, ProbeConcurrency: 2,
+		ProbeTimeout: 5 * time.Second, GateMargin: time.Second, EventBus: "default",
+	}}
+	for _, c := range change {
+		c(r)
+	}
+	r.connect()
+	r.provision("{}")
+	for range workers {
+		r.addWorker()
+	}
+	r.watch = &observer{r: r}
+	r.aws.OnCall(localaws.Fault{After: func(c localaws.Call) error {
+		if r.busy.CompareAndSwap(false, true) {
+			defer r.busy.Store(false)
+			r.watch.look("after " + c.Service + ":" + c.Action)
+			for _, f := range r.onCall {
+				f(c)
+			}
+			r.watch.look("after workers followed " + c.Service + ":" + c.Action)
+		}
+		return nil
+	}})
+	return r
+}
+
+// connect builds the rotator as the Lambda does, except that no SDK client repeats a call: each fault that a
+// test injects reaches the code.
+func (r *rig) connect() {
+	var clock awstime.Clock
+	cfg, err := config.LoadDefaultConfig(r.t.Context(), config.WithRegion("us-east-1"), config.WithBaseEndpoint(r.aws.URL()),
+		config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil),
+		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIAOPERATOR", "secret", "")))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cfg.APIOptions = append(cfg.APIOptions, clock.Middleware)
+	r.secrets = secretsmanager.NewFromConfig(cfg)
+	r.ledger = ledger.New(dynamodb.NewFromConfig(cfg), table)
+	store := keystore.NewStore(r.secrets, keysetName)
+	r.keysets = store.Reader
+	r.parts = rotation.Parts{
+		Secrets: r.secrets, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), "RotateSSHKeys", "True"),
+		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Clock: &clock, Policy: r.policy, Log: zaptest.NewLogger(r.t),
+	}
+	r.rotator = rotation.New(r.parts)
+	_, err = dynamodb.NewFromConfig(cfg).CreateTable(r.t.Context(), &dynamodb.CreateTableInput{
+		TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
+			{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
+		},
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
+		},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) provision(value string) {
+	r.t.Helper()
+	ctx := r.t.Context()
+	out, err := r.secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("/dev/ssh"), SecretString: &value})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.arn = aws.ToString(out.ARN)
+	if _, err := r.secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String(keysetName), SecretString: aws.String("{}")}); err != nil {
+		r.t.Fatal(err)
+	}
+	// Secrets Manager's own attempts fail, since this is no function; the test calls the steps itself.
+	if _, err := r.aws.CreateFunction(localaws.FunctionSpec{Name: "RotateSSH", Command: []string{"/bin/false"}}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// startRotation makes Secrets Manager begin a rotation and gives its token.
+func (r *rig) startRotation() string {
+	r.t.Helper()
+	before := len(r.aws.Snapshot().RotationTokens)
+	out, err := r.secrets.RotateSecret(r.t.Context(), &secretsmanager.RotateSecretInput{
+		SecretId: &r.arn, RotationLambdaARN: aws.String("arn:aws:lambda:us-east-1:111122223333:function:RotateSSH"),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for len(r.aws.Snapshot().RotationTokens) == before {
+		time.Sleep(time.Millisecond) // until Secrets Manager has issued one for its own attempt
+	}
+	return aws.ToString(out.VersionId)
+}
+
+func steps() []string { return []string{"createSecret", "setSecret", "testSecret", "finishSecret"} }
+
+// stepEvent is what Secrets Manager would send.
+func (r *rig) stepEvent(step, token string) json.RawMessage {
+	tokens := r.aws.Snapshot().RotationTokens
+	rotationToken := tokens[len(tokens)-1]
+	return json.RawMessage(fmt.Sprintf(`{"Step":%q,"SecretId":%q,"ClientRequestToken":%q,"RotationToken":%q}`, step, r.arn, token, rotationToken))
+}
+
+// step calls one step with a deadline, as Lambda does.
+func (r *rig) step(ctx context.Context, step, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	defer cancel()
+	_, err := r.rotator.Handle(ctx, r.stepEvent(step, token))
+	return err
+}
+
+func (r *rig) mustStep(step, token string) {
+	r.t.Helper()
+	if err := r.step(r.t.Context(), step, token); err != nil {
+		r.t.Fatalf("%s: %v", step, err)
+	}
+}
+
+// rotate does one rotation without disturbance.
+func (r *rig) rotate() string {
+	r.t.Helper()
+	token := r.startRotation()
+	for _, s := range steps() {
+		r.mustStep(s, token)
+	}
+	return token
+}
+
+func (r *rig) labelEvent() json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"source":"aws.secretsmanager","detail-type":"Secret Label Updated","resources":[%q],"detail":{"name":"/dev/ssh","labelUpdated":"AWSCURRENT"}}`, r.arn))
+}
+
+func scheduleEvent() json.RawMessage {
+	return json.RawMessage(`{"source":"aws.events","detail-type":"Scheduled Event","resources":["arn:aws:events:us-east-1:111122223333:rule/x"],"detail":{}}`)
+}
+
+func (r *rig) handle(event json.RawMessage) (rotation.Result, error) {
+	out, err := r.rotator.Handle(r.t.Context(), event)
+	result, _ := out.(rotation.Result)
+	return result, err
+}
+
+// Probe implements rotation.Prober: the worker must accept the key, and must have said how to recognise it.
+func (r *rig) Probe(_ context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error {
+	r.probes.Add(1)
+	if r.probeErr != nil {
+		return r.probeErr(w)
+	}
+	public, err := keyset.NewPublicKey(key.PublicKey())
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, have := range r.workers {
+		if have.arn == w.ARN && a.Port == 22 && have.accepts(public, time.Now()) {
+			return nil
+		}
+	}
+	return errors.New("auth: the server refused the key")
+}
+
+// current is AWSCURRENT's key and version.
+func (r *rig) labelled(label string) (version string, pair keypair.Pair) {
+	for _, s := range r.aws.Snapshot().Secrets {
+		if s.ARN != r.arn {
+			continue
+		}
+		for id, v := range s.Versions {
+			if slices.Contains(v.Stages, label) {
+				pair, err := keypair.Decode([]byte(v.Value))
+				if err != nil && v.Value != "{}" && v.Value != "" {
+					r.t.Fatalf("value of version %s: %v", id, err)
+				}
+				return id, pair
+			}
+		}
+	}
+	return "", keypair.Pair{}
+}
+
+func (r *rig) document() keystore.Document {
+	r.t.Helper()
+	doc, err := r.keysets.Fetch(r.t.Context())
+	if err != nil && !errors.Is(err, keyset.ErrEmpty) {
+		r.t.Fatal(err)
+	}
+	return doc
+}
+
+// worker is a machine with an agent and an sshd, as far as they matter here.
+type worker struct {
+	arn   string
+	block []keyset.Key // what stands in the file
+	acked bool         // an acknowledgement says that it was applied
+	pass  int64
+	alter func(*ledger.Ack)
+}
+
+func (r *rig) addWorker() *worker {
+	r.t.Helper()
+	i, err := r.aws.RunInstance(localaws.Instance{
+		Tags: map[string]string{"RotateSSHKeys": "True"}, NoMetadata: true, LaunchTime: time.Now().Add(-time.Hour),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	w := &worker{arn: i.ARN}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.workers = append(r.workers, w)
+	return w
+}
+
+func (w *worker) accepts(key keyset.PublicKey, now time.Time) bool {
+	return slices.ContainsFunc(w.block, func(k keyset.Key) bool { return k.PublicKey == key && !k.Elapsed(now) })
+}
+
+// follow lets every worker do a pass: take the keyset, acknowledge.
+func (r *rig) follow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		r.pass(w)
+	}
+}
+
+// followPublications makes workers do a pass as soon as a keyset is in force, before the rotator knows.
+func (r *rig) followPublications() {
+	r.onCall = append(r.onCall, func(c localaws.Call) {
+		if c.Service == "secretsmanager" && c.Action == "UpdateSecretVersionStage" {
+			r.follow()
+		}
+	})
+}
+
+func (r *rig) pass(w *worker) {
+	doc, err := r.keysets.Fetch(context.Background())
+	if errors.Is(err, keyset.ErrEmpty) {
+		return
+	}
+	if err != nil {
+		r.t.Errorf("worker reads keyset: %v", err)
+		return
+	}
+	now := time.Now()
+	effective := doc.Keyset.Effective(now)
+	w.block = effective.Keys
+	w.pass++
+	a := ledger.Ack{
+		Worker: w.arn, SecretARN: r.arn, KeysetARN: doc.ARN, KeysetVersionID: doc.VersionID, Generation: doc.Keyset.Generation,
+		Pass: w.pass, Outcome: ledger.Applied, Port: 22, HostKeys: []string{"ssh-ed25519 AAAA"}, SettingsHash: "h",
+		ExpiresAt: now.Add(ledger.AckLifetime).Unix(),
+	}
+	u := ledger.User{Name: controllerUser, File: "/home/ec2-user/.ssh/authorized_keys"}
+	for _, k := range effective.Keys {
+		u.Fingerprints = append(u.Fingerprints, k.PublicKey.Fingerprint())
+		u.Keys = append(u.Keys, ledger.KeyStatus{Fingerprint: k.PublicKey.Fingerprint(), State: string(k.State), Accepted: ledger.Yes})
+	}
+	for _, k := range effective.Retired {
+		u.Keys = append(u.Keys, ledger.KeyStatus{Fingerprint: k.Fingerprint, State: "retired", Accepted: ledger.No})
+	}
+	a.Users = []ledger.User{u}
+	if w.alter != nil {
+		w.alter(&a)
+	}
+	if _, err := r.ledger.PutAck(context.Background(), a); err != nil {
+		r.t.Errorf("worker acknowledges: %v", err)
+		return
+	}
+	w.acked = a.Outcome == ledger.Applied
+}
+
+// observer is a controller that could log in at any instant, with what AWSCURRENT holds or with what it
+// held a moment ago.
+type observer struct {
+	r     *rig
+	mu    sync.Mutex
+	since map[keyset.PublicKey]time.Time // when each key was last seen as AWSCURRENT's
+	looks int
+}
+
+// look fails the test if some worker that acknowledged does not accept a key that a controller may use.
+func (o *observer) look(when string) {
+	_, pair := o.r.labelled("AWSCURRENT")
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.looks++
+	if o.since == nil {
+		o.since = make(map[keyset.PublicKey]time.Time)
+	}
+	if !pair.IsZero() {
+		o.since[pair.PublicKey()] = now
+	}
+	o.r.mu.Lock()
+	defer o.r.mu.Unlock()
+	for key, seen := range o.since {
+		if now.Sub(seen) >= o.r.policy.RetireAfter {
+			continue
+		}
+		for _, w := range o.r.workers {
+			if w.acked && !w.accepts(key, now) {
+				o.r.t.Errorf("%s: worker %s does not accept %s, last current %v ago", when, w.arn, key.Fingerprint(), now.Sub(seen))
+			}
+		}
+	}
+}
