@@ -48,7 +48,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		limit = maxAnswer
 	}
 	settings := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(&boundedClient{client: httpClient(), limit: limit}),
+		config.WithHTTPClient(httpClient()),
 		config.WithRetryMode(aws.RetryModeStandard),
 	}
 	if o.Region != "" {
@@ -61,6 +61,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if cfg.Region == "" {
 		return aws.Config{}, errors.New("no AWS region: set AWS_REGION or the region setting")
 	}
+	// Only now: the SDK adds the certificates of AWS_CA_BUNDLE to a client of its own type or refuses to load.
+	// The clients that fetch credentials are therefore not bounded; they talk to AWS's own sign-in.
+	cfg.HTTPClient = &boundedClient{client: cfg.HTTPClient, limit: limit}
 	if o.Clock != nil {
 		cfg.APIOptions = append(cfg.APIOptions, o.Clock.Middleware)
 	}
@@ -79,7 +82,7 @@ func httpClient() *awshttp.BuildableClient {
 
 // boundedClient passes on answers whose bodies fail once more than limit bytes have been read.
 type boundedClient struct {
-	client *awshttp.BuildableClient
+	client aws.HTTPClient
 	limit  int64
 }
 

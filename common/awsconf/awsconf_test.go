@@ -2,11 +2,14 @@ package awsconf_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +65,27 @@ func TestAHugeAnswerIsCutOffWithAnError(t *testing.T) {
 	answering(t, fmt.Sprintf(`{"SecretString":%q}`, strings.Repeat("x", 1<<20)))
 	if err := get(t.Context(), awsconf.Options{}); err != nil {
 		t.Fatalf("the default bound refuses 1 MiB: %v", err)
+	}
+	if err := get(t.Context(), awsconf.Options{MaxAnswer: 1 << 16}); !errors.Is(err, awsconf.ErrAnswerTooLarge) {
+		t.Errorf("got %v, want ErrAnswerTooLarge", err)
+	}
+}
+
+func TestACustomCABundleIsTrustedAndAnswersStayBounded(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_, _ = fmt.Fprintf(w, `{"SecretString":%q}`, strings.Repeat("x", 1<<17))
+	}))
+	t.Cleanup(server.Close)
+	isolate(t, server.URL)
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(bundle, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	if err := get(t.Context(), awsconf.Options{}); err != nil {
+		t.Fatalf("the bundle is not used: %v", err)
 	}
 	if err := get(t.Context(), awsconf.Options{MaxAnswer: 1 << 16}); !errors.Is(err, awsconf.ErrAnswerTooLarge) {
 		t.Errorf("got %v, want ErrAnswerTooLarge", err)
