@@ -19,12 +19,17 @@ shows which workers are ready for the new key, accept it, and refuse the old one
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          helpOrUnknown,
+
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return withHint(usageError{err}, "run %q", c.CommandPath()+" --help")
 	})
 	g.register(root.PersistentFlags())
 	root.AddCommand(
+		newRotate(&g),
+		newStatus(&g),
+		newCopy(&g),
 		newVersion(),
 	)
 	return root

@@ -174,7 +174,7 @@ func (a *attempt) phase(err error) Phase {
 // explain tells a refusal from every other failure.
 func (a *attempt) explain(err error) error {
 	switch {
-	case err == nil || !a.proved.Load() || notPinned(err):
+	case err == nil || !a.proved.Load():
 		return err
 	case a.partial:
 		return errors.New("the server accepted the key but asks for a further authentication method")

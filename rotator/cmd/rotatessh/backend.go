@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/rotatessh/rotatessh/common/awstime"
+	"github.com/rotatessh/rotatessh/common/keystore"
+	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+)
+
+// backend is AWS as the commands see it.
+type backend struct {
+	secret  string // name or ARN of the key-pair secret
+	secrets *secretsmanager.Client
+	keysets *keystore.Reader
+	ledger  *ledger.Client
+	fleet   *fleet.Inventory
+	clock   *awstime.Clock
+}
+
+// open connects to nothing yet. tag is NAME=VALUE, the tag of the instances that are workers.
+func (g *globals) open(ctx context.Context, tag string) (*backend, error) {
+	name, value, found := strings.Cut(tag, "=")
+	if !found || name == "" || value == "" {
+		return nil, usagef("tag %q is not of the form NAME=VALUE", tag)
+	}
+	clock := &awstime.Clock{}
+	cfg, err := g.aws(ctx, clock)
+	if err != nil {
+		return nil, err
+	}
+	secrets := secretsmanager.NewFromConfig(cfg)
+	return &backend{
+		secret:  g.secret,
+		secrets: secrets,
+		keysets: keystore.NewReader(secrets, g.keysetSecret),
+		ledger:  ledger.New(dynamodb.NewFromConfig(cfg), g.ledgerTable),
+		fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), name, value),
+		clock:   clock,
+	}, nil
+}
+
+// now is AWS's time, or this machine's as long as AWS has not told it.
+func (b *backend) now() time.Time {
+	if now, known := b.clock.Now(); known {
+		return now
+	}
+	return time.Now().UTC()
+}
+
+// hintAWS adds what to do about the errors of AWS that an operator meets first.
+func hintAWS(err error) error {
+	var hinted hintedError
+	if err == nil || errors.As(err, &hinted) {
+		return err
+	}
+	var coded interface{ ErrorCode() string }
+	if errors.As(err, &coded) {
+		switch code := coded.ErrorCode(); {
+		case strings.HasPrefix(code, "AccessDenied"), code == "UnauthorizedOperation":
+			return withHint(err, "these credentials may not do that: use an operator's role, by AWS_PROFILE for example")
+		case code == "ResourceNotFoundException":
+			return withHint(err, "check --secret, --keyset-secret, --ledger-table and --region")
+		case strings.HasPrefix(code, "Unrecognized"), strings.HasPrefix(code, "InvalidClientTokenId"), code == "AuthFailure", strings.HasPrefix(code, "ExpiredToken"):
+			return withHint(err, "AWS does not know these credentials or they have expired: log in again")
+		}
+	}
+	if strings.Contains(err.Error(), "connection refused") {
+		return withHint(err, "is AWS_ENDPOINT_URL set to an endpoint that is not running?")
+	}
+	return err
+}
+
+// age says how long ago t was, or when it will be, in the largest unit that fits.
+func age(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	if d := now.Sub(t); d >= 0 {
+		return short(d) + " ago"
+	}
+	return "in " + short(t.Sub(now))
+}
+
+func short(d time.Duration) string {
+	switch {
+	case d < 100*time.Second:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"text/tabwriter"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/demo"
+)
+
+// demoView shows a demo: on a terminal one moving bar a stage, elsewhere a line for each change. It is a
+// demo.Events.
+type demoView struct {
+	stdout, stderr io.Writer
+	json           bool
+	options        demo.Options
+
+	mu   sync.Mutex
+	bars *mpb.Progress // nil where there is no terminal
+	bar  *mpb.Bar
+	last demo.Progress
+}
+
+// newDemoView writes the result to stdout and the way there to stderr.
+func newDemoView(stdout, stderr io.Writer, asJSON bool, o demo.Options) *demoView {
+	v := &demoView{stdout: stdout, stderr: stderr, json: asJSON, options: o}
+	if isTerminal(stderr) {
+		v.bars = mpb.New(mpb.WithOutput(stderr), mpb.PopCompletedMode(), mpb.WithWidth(30))
+	}
+	return v
+}
+
+// Progress implements demo.Events.
+func (v *demoView) Progress(p demo.Progress) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	news := p.Stage != v.last.Stage || p.Done != v.last.Done || p.Of != v.last.Of
+	switch {
+	case v.bars != nil:
+		v.draw(p)
+	case news:
+		fmt.Fprintf(v.stderr, "%6.1fs  %s%s\n", p.Elapsed.Seconds(), p.Stage, share(p))
+	}
+	v.last = p
+}
+
+func share(p demo.Progress) string {
+	if p.Of == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d/%d", p.Done, p.Of)
+}
+
+// draw moves the bar, or begins a new one when the stage changes. The caller holds v.mu.
+func (v *demoView) draw(p demo.Progress) {
+	if v.bar == nil || p.Stage != v.last.Stage {
+		v.finish()
+		v.bar = v.newBar(p)
+	}
+	v.bar.SetCurrent(int64(p.Done))
+}
+
+func (v *demoView) newBar(p demo.Progress) *mpb.Bar {
+	elapsed := decor.Any(func(decor.Statistics) string { return fmt.Sprintf("%6.1fs  %-38s", p.Elapsed.Seconds(), p.Stage) })
+	if p.Of == 0 {
+		return v.bars.New(1, mpb.NopStyle(), mpb.PrependDecorators(elapsed))
+	}
+	bar := v.bars.New(int64(p.Of), mpb.BarStyle(), mpb.PrependDecorators(elapsed, decor.CountersNoUnit(" %d/%d ready ")))
+	return bar
+}
+
+// finish leaves the present bar on the screen as it is. The caller holds v.mu.
+func (v *demoView) finish() {
+	if v.bar != nil {
+		v.bar.Abort(false)
+		v.bar.Wait()
+		v.bar = nil
+	}
+}
+
+// end stops drawing.
+func (v *demoView) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.finish()
+	if v.bars != nil {
+		v.bars.Shutdown()
+		v.bars = nil
+	}
+}
+
+// Done implements demo.Events.
+func (v *demoView) Done(f demo.Figures) {
+	v.end()
+	if v.json {
+		_ = json.NewEncoder(v.stdout).Encode(f)
+		return
+	}
+	fmt.Fprintln(v.stdout)
+	t := tabwriter.NewWriter(v.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range demoTable(f) {
+		fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
+	}
+	_ = t.Flush()
+}
+
+func demoTable(f demo.Figures) [][2]string {
+	of := func(n int) string { return fmt.Sprintf("%d of %d", n, f.Workers) }
+	return [][2]string{
+		{"workers", fmt.Sprintf("%d, each with its own %s", f.Workers, f.SSHD)},
+		{"rotations", fmt.Sprint(f.Rotations)},
+		{"ready before the switch, by the rotator's count", of(f.Ready)},
+		{"sshd accepts the new key, acknowledged", of(f.Accepted)},
+		{"sshd refuses the old key, acknowledged", of(f.Retired)},
+		{"new key accepted in a real log-in", of(f.NewKeyAccepted)},
+		{"old key refused in a real log-in", of(f.OldKeyRefused)},
+		{"log-ins of the controllers meanwhile", fmt.Sprintf("%d, %d failed", f.LoginsTried, f.LoginsFailed)},
+		{"foreign lines in authorized_keys unchanged", yesNo(f.ForeignLinesKept)},
+		{"file copied with the new key", fmt.Sprintf("%d bytes, SHA-256 equal: %s", f.Copy.Bytes, yesNo(f.Copy.SHA256Match))},
+		{"from publication to the last worker ready", fmt.Sprintf("%.2f s", f.SecondsToReady)},
+		{"altogether", fmt.Sprintf("%.1f s", f.SecondsTotal)},
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// Up implements demo.Events. With --json the object stays alone on standard output.
+func (v *demoView) Up(a demo.Access) {
+	out := v.stdout
+	if v.json {
+		out = v.stderr
+	}
+	var names []string
+	fmt.Fprintln(out)
+	for _, pair := range a.Environment() {
+		fmt.Fprintln(out, pair)
+		name, _, _ := strings.Cut(pair, "=")
+		names = append(names, name)
+	}
+	fmt.Fprintf(out, "export %s\n\n", strings.Join(names, " "))
+	fmt.Fprintf(out, "# for clients that do not know AWS_ENDPOINT_URL:\n%s\n\n", a.Command())
+	fmt.Fprintln(v.stderr, "The fleet stays up. Press Ctrl-C to end it.")
+}
+
+// logs shows what explains a failure.
+func (v *demoView) logs(tails []demo.Tail) {
+	for _, t := range tails {
+		fmt.Fprintf(v.stderr, "--- end of %s\n", t.Name)
+		for _, line := range t.Lines {
+			fmt.Fprintln(v.stderr, line)
+		}
+	}
+}

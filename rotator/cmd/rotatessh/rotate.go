@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/spf13/cobra"
+)
+
+type rotateFlags struct {
+	tag, user  string
+	wait, json bool
+	timeout    time.Duration
+}
+
+func newRotate(g *globals) *cobra.Command {
+	var f rotateFlags
+	c := &cobra.Command{
+		Use:   "rotate",
+		Short: "Start a rotation, and follow it with --wait",
+		Long: `Rotate asks AWS Secrets Manager to rotate the key pair now. With --wait it follows the
+rotation until AWSCURRENT is the new key pair: who is ready, which step, how long.
+A failed step is shown and does not end the wait, because AWS tries again.
+
+Interrupting it, or its timeout, ends the watching and not the rotation.`,
+		Example: `  rotatessh rotate
+  rotatessh rotate --wait --timeout 1h`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.rotate(c, f)) },
+	}
+	c.Flags().BoolVar(&f.wait, "wait", false, "follow the rotation to its end")
+	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Minute, "give up waiting after this `duration`")
+	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output")
+	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` tag of the instances that are workers")
+	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
+	return c
+}
+
+// rotated is what rotate prints as JSON.
+type rotated struct {
+	SecretARN         string `json:"secretArn"`
+	VersionID         string `json:"versionId"`
+	PreviousVersionID string `json:"previousVersionId,omitempty"`
+	Completed         bool   `json:"completed"`
+	Fingerprint       string `json:"fingerprint,omitempty"`
+	Generation        int64  `json:"generation,omitempty"`
+	// Expected and Ready are the rotator's count once it is complete, and until then this program's own.
+	Expected    int       `json:"expected"`
+	Ready       int       `json:"ready"`
+	OldKeyUntil time.Time `json:"oldKeyUntil,omitzero"`
+	Failures    []failure `json:"failures"`
+	Seconds     float64   `json:"seconds"`
+}
+
+// failure is a step that failed while it was watched.
+type failure struct {
+	Step    string    `json:"step"`
+	Message string    `json:"message"`
+	At      time.Time `json:"at"`
+}
+
+func (g *globals) rotate(c *cobra.Command, f rotateFlags) error {
+	if f.timeout <= 0 {
+		return usagef("--timeout is %v and must be positive", f.timeout)
+	}
+	ctx := c.Context()
+	b, err := g.open(ctx, f.tag)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	result, err := b.startRotation(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "rotation of %s started: version %s\n", result.SecretARN, result.VersionID)
+	if f.wait {
+		w := &watcher{b: b, user: f.user, result: &result, display: newDisplay(c.ErrOrStderr()), start: start}
+		err = w.wait(ctx, f.timeout)
+		result.Seconds = time.Since(start).Seconds()
+	}
+	if f.json {
+		return errors.Join(err, printJSON(c.OutOrStdout(), result))
+	}
+	if result.Completed {
+		fmt.Fprintln(c.OutOrStdout(), result.sentence(b.now()))
+	}
+	return err
+}
+
+func (r rotated) sentence(now time.Time) string {
+	s := fmt.Sprintf("rotated to %s in %.1f s: %d of %d workers ready", r.Fingerprint, r.Seconds, r.Ready, r.Expected)
+	if now.Before(r.OldKeyUntil) {
+		s += ", the old key is accepted for another " + short(r.OldKeyUntil.Sub(now))
+	}
+	return s
+}
+
+// startRotation starts a rotation and says from which version to which.
+func (b *backend) startRotation(ctx context.Context) (rotated, error) {
+	before, err := b.describe(ctx)
+	if err != nil {
+		return rotated{}, err
+	}
+	if before.pending() != "" {
+		return rotated{}, b.explainIncomplete(ctx, before)
+	}
+	out, err := b.secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &before.ARN})
+	if err != nil {
+		return rotated{}, b.explainRefusal(ctx, err)
+	}
+	return rotated{
+		SecretARN: before.ARN, VersionID: aws.ToString(out.VersionId), PreviousVersionID: before.holder(labelCurrent), Failures: []failure{},
+	}, nil
+}
+
+// explainRefusal turns the ways in which Secrets Manager says no into what the operator can do.
+func (b *backend) explainRefusal(ctx context.Context, err error) error {
+	wrapped := fmt.Errorf("starting the rotation of %q: %w", b.secret, err)
+	var refused *types.InvalidRequestException
+	if !errors.As(err, &refused) {
+		return wrapped
+	}
+	switch text := refused.ErrorMessage(); {
+	case strings.Contains(text, "previous rotation"):
+		s, err := b.describe(ctx)
+		if err != nil {
+			return wrapped
+		}
+		return b.explainIncomplete(ctx, s)
+	case strings.Contains(text, "Lambda"):
+		return withHint(wrapped, "rotation has not been set up: aws secretsmanager rotate-secret --secret-id %s --rotation-lambda-arn … --rotation-rules …", b.secret)
+	}
+	return wrapped
+}
+
+// explainIncomplete says which rotation stands in the way, why, and what can be done.
+func (b *backend) explainIncomplete(ctx context.Context, s secretInfo) error {
+	reports, err := b.ledger.Reports(ctx, s.ARN, 20)
+	if err != nil {
+		reports = nil // the labels alone say enough to go on
+	}
+	newestFirst(reports)
+	if err := b.addAges(ctx, &s); err != nil {
+		return err
+	}
+	r := rotationOf(s, reports)
+	text := fmt.Sprintf("an earlier rotation of %q is not complete: version %s is pending since %s", s.Name, s.pending(), age(b.now(), r.Since))
+	if r.Message != "" {
+		text += "; its last failure: " + printable(r.Message)
+	}
+	return withHint(errors.New(text), "AWS retries it until it succeeds: remove the cause and watch \"rotatessh status\". "+
+		"To give it up instead: aws secretsmanager update-secret-version-stage --secret-id %s --version-stage %s --remove-from-version-id %s", s.Name, labelPending, s.pending())
+}
