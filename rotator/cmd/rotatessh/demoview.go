@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"text/tabwriter"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -66,12 +67,22 @@ func (v *demoView) draw(p demo.Progress) {
 	v.bar.SetCurrent(int64(p.Done))
 }
 
+// newBar gives a bar that may go back, and that does not end by itself when it is full: a new publication
+// makes every worker unready again.
 func (v *demoView) newBar(p demo.Progress) *mpb.Bar {
-	elapsed := decor.Any(func(decor.Statistics) string { return fmt.Sprintf("%6.1fs  %-38s", p.Elapsed.Seconds(), p.Stage) })
+	began := time.Now().Add(-p.Elapsed)
+	shown := p.Elapsed
+	line := decor.Any(func(s decor.Statistics) string {
+		if !s.Aborted {
+			shown = time.Since(began)
+		}
+		return fmt.Sprintf("%6.1fs  %-40s", shown.Seconds(), p.Stage)
+	})
 	if p.Of == 0 {
-		return v.bars.New(1, mpb.NopStyle(), mpb.PrependDecorators(elapsed))
+		return v.bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(line))
 	}
-	bar := v.bars.New(int64(p.Of), mpb.BarStyle(), mpb.PrependDecorators(elapsed, decor.CountersNoUnit(" %d/%d ready ")))
+	bar := v.bars.New(0, mpb.BarStyle(), mpb.PrependDecorators(line, decor.CountersNoUnit("%d/%d ")))
+	bar.SetTotal(int64(p.Of), false)
 	return bar
 }
 

@@ -30,6 +30,8 @@ shows which workers are ready for the new key, accept it, and refuse the old one
 		newRotate(&g),
 		newStatus(&g),
 		newCopy(&g),
+		newDemo(),
+		newGuardian(),
 		newVersion(),
 	)
 	return root

@@ -1,0 +1,159 @@
+package demo
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// guardian is this process's end of the pipe to the guardian process.
+//
+// The guardian holds the reading end and waits for it to close, which the kernel does when this process
+// dies of anything. Then it kills the process groups that it was told of and removes the fleet's folder.
+type guardian struct {
+	mu   sync.Mutex
+	pipe *os.File
+	cmd  *exec.Cmd
+}
+
+// GuardianCommand is the subcommand of rotatessh that must call Guard.
+const GuardianCommand = "guardian"
+
+// The guardian's inherited files.
+const (
+	guardianPipe = 3 // the reading end
+	guardianLock = 4 // keeps the folder's lock held until the guardian is done, too
+)
+
+func startGuardian(rotatessh string, f *folder) (*guardian, error) {
+	r, w, err := os.Pipe() // close-on-exec: no child holds the writing end open
+	if err != nil {
+		return nil, fmt.Errorf("starting the guardian: %w", err)
+	}
+	defer r.Close()
+	cmd := exec.Command(rotatessh, GuardianCommand, f.path)
+	cmd.ExtraFiles = []*os.File{r, f.lock}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of the terminal's and the shell's reach
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the guardian: %w", err), w.Close())
+	}
+	return &guardian{pipe: w, cmd: cmd}, nil
+}
+
+// watch has the guardian end a process group if this process cannot do so any more.
+func (g *guardian) watch(pid int) { g.tell("+", pid) }
+
+// forget undoes watch.
+func (g *guardian) forget(pid int) { g.tell("-", pid) }
+
+func (g *guardian) tell(sign string, pid int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, _ = fmt.Fprintf(g.pipe, "%s%d\n", sign, pid) // without a guardian the kernel still kills the children
+}
+
+// dismiss has the guardian do its work, and waits for it.
+func (g *guardian) dismiss() error {
+	g.mu.Lock()
+	err := g.pipe.Close()
+	g.mu.Unlock()
+	return errors.Join(err, g.cmd.Wait())
+}
+
+// Guard is the guardian's whole life. It refuses a folder that newFolder cannot have made, so that the
+// hidden command removes nothing else when somebody calls it by hand.
+func Guard(path string) error {
+	if !madeHere(path) {
+		return fmt.Errorf("folder %q is not one of a demo", path)
+	}
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	pipe := os.NewFile(guardianPipe, "pipe")
+	if info, err := pipe.Stat(); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return errors.New("the guardian is started by rotatessh demo only")
+	}
+	groups := follow(pipe)
+	for pid := range groups {
+		_ = unix.Kill(-pid, unix.SIGKILL)
+	}
+	awaitEnd(groups, 5*time.Second)
+	return removeAll(path)
+}
+
+func madeHere(path string) bool {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 || !strings.HasPrefix(path[i+1:], folderPrefix) || !strings.HasSuffix(path[:i], "/rotatessh") {
+		return false
+	}
+	_, err := os.Lstat(path + "/" + lockName)
+	return err == nil
+}
+
+// follow reads until the other end is closed and gives the process groups that are left.
+func follow(pipe io.Reader) map[int]bool {
+	groups := make(map[int]bool)
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" {
+			continue
+		}
+		pid, err := strconv.Atoi(line[1:])
+		if err != nil || pid <= 1 {
+			continue
+		}
+		if line[0] == '+' {
+			groups[pid] = true
+		} else {
+			delete(groups, pid)
+		}
+	}
+	return groups
+}
+
+func awaitEnd(groups map[int]bool, limit time.Duration) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for pid := range groups {
+			if unix.Kill(-pid, 0) != nil || zombie(pid) {
+				delete(groups, pid)
+			}
+		}
+		if len(groups) == 0 {
+			return
+		}
+	}
+}
+
+// zombie reports whether the process is dead and waits for a parent that may never reap it, such as a
+// container's first process that is no init.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, rest, found := strings.Cut(string(stat), ") ")
+	return found && strings.HasPrefix(rest, "Z")
+}
+
+// removeAll repeats what a dying process may thwart by one last write.
+func removeAll(path string) error {
+	var err error
+	for range 10 {
+		if err = os.RemoveAll(path); err == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
+}
