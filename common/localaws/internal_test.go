@@ -1,10 +1,14 @@
 package localaws
 
 import (
+	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
@@ -87,5 +91,29 @@ func TestExpiredCredentialsAreForgotten(t *testing.T) {
 		if ids.role("f").token != role.token {
 			t.Error("a function's credentials changed")
 		}
+	})
+}
+
+func TestItemsExpire(t *testing.T) {
+	a := newAccess(t)
+	a.operator("dynamodb", "UpdateTimeToLive", object{"TableName": "other",
+		"TimeToLiveSpecification": object{"AttributeName": "until", "Enabled": true}})
+	db := a.dynamodb
+	synctest.Test(t, func(t *testing.T) {
+		until := strconv.FormatInt(time.Now().Add(90*time.Second).Unix(), 10)
+		for pk, attribute := range map[string]string{"short": "until", "long": "unrelated"} {
+			a.operator("dynamodb", "PutItem", object{"TableName": "other", "Item": object{"pk": object{"S": pk}, "sk": object{"S": "x"}, attribute: object{"N": until}}})
+		}
+		s := &Server{dynamodb: db, log: zap.NewNop()}
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.expireItems(ctx)
+		for _, want := range []int{2, 1} {
+			time.Sleep(expireEvery + time.Second)
+			synctest.Wait()
+			if n := len(s.items()); n != want {
+				t.Errorf("%d items, want %d", n, want)
+			}
+		}
+		cancel()
 	})
 }

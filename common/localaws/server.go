@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +38,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	stop     context.CancelFunc // ends the context of every request in hand
-	served   chan struct{}      // closed when http has stopped serving
+	served   sync.WaitGroup     // the server's own goroutines
 
 	seq        atomic.Uint64
 	calls      *callLog
@@ -53,8 +54,7 @@ type Server struct {
 
 // Start listens on a free port of 127.0.0.1 and serves until Close.
 func Start(opts Options) (*Server, error) {
-	s := &Server{opts: opts.withDefaults(), served: make(chan struct{}),
-		calls: newCallLog(), faults: &faultList{}, identities: newIdentities()}
+	s := &Server{opts: opts.withDefaults(), calls: newCallLog(), faults: &faultList{}, identities: newIdentities()}
 	s.log = s.opts.Log.Named("localaws")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,12 +66,12 @@ func Start(opts Options) (*Server, error) {
 	s.stop = stop
 	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
-	go func() {
-		defer close(s.served)
+	s.served.Go(func() { s.expireItems(ctx) })
+	s.served.Go(func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("stopped serving", zap.Error(err))
 		}
-	}()
+	})
 	return s, nil
 }
 
@@ -87,7 +87,7 @@ func (s *Server) Close() error {
 	if err != nil {
 		err = fmt.Errorf("waiting for calls in hand: %w", errors.Join(err, s.http.Close()))
 	}
-	<-s.served
+	s.served.Wait()
 	s.closeServices()
 	s.calls.close()
 	return err

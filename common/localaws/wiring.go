@@ -2,6 +2,9 @@ package localaws
 
 import (
 	"context"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
@@ -40,3 +43,22 @@ func (s *Server) invokeStep(ctx context.Context, functionARN string, payload []b
 }
 
 func (s *Server) emit(secretsmanager.Event) {}
+
+// expireEvery is how often items whose time to live has passed are deleted. AWS promises days only.
+const expireEvery = time.Minute
+
+// expireItems deletes expired DynamoDB items until ctx ends.
+func (s *Server) expireItems(ctx context.Context) {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			if n := s.dynamodb.Expire(now); n > 0 {
+				s.log.Debug("items expired", zap.Int("items", n))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
