@@ -9,13 +9,13 @@
 package acceptance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -66,12 +66,14 @@ type Result struct {
 	HostKeys []string // every public host key found in the files, "algorithm base64"
 	Banner   string   // sshd's identification, "SSH-2.0-…"; empty if it sent none
 	Port     int      // of Address
+	Source   string   // the IP address from which sshd was asked; empty without a connection
 }
 
 // Asker asks one sshd. It is safe for concurrent use, but concurrent questions are concurrent connections,
 // which sshd limits (MaxStartups).
 type Asker struct {
-	config Config
+	config  Config
+	sources *sources
 }
 
 // New makes an Asker. It reads and connects to nothing.
@@ -79,7 +81,7 @@ func New(config Config) *Asker {
 	if config.Timeout <= 0 {
 		config.Timeout = DefaultTimeout
 	}
-	return &Asker{config: config}
+	return &Asker{config: config, sources: newSources()}
 }
 
 // Ask puts the question over one connection and returns when every key has its answer, at the latest after
@@ -94,7 +96,7 @@ func (a *Asker) Ask(ctx context.Context, q Question) (Result, error) {
 		result.Port, err = port(a.config.Address)
 	}
 	if err == nil {
-		result.Banner, err = a.converse(ctx, d, keys)
+		err = a.converse(ctx, d, keys, &result)
 	}
 	result.Answers = d.answers(err)
 	if slices.ContainsFunc(result.Answers, func(a Answer) bool { return a.Accepted != ledger.Unverified }) {
@@ -103,20 +105,21 @@ func (a *Asker) Ask(ctx context.Context, q Question) (Result, error) {
 	return result, err
 }
 
-// converse connects, lets d put its questions, and hangs up. It returns nil when the conversation came
-// to its end, whatever the answers.
-func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey) (banner string, err error) {
+// converse connects, lets d put its questions, and hangs up. It returns nil when the conversation came to its
+// end, whatever the answers, and notes in result what it learnt of the server.
+func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey, result *Result) error {
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", a.config.Address)
+	raw, err := a.sources.dial(ctx, a.config.Address)
 	if err != nil {
-		return "", explainDial(a.config.Address, err)
+		return cmp.Or(a.interruption(ctx), err)
 	}
 	defer raw.Close()
 	// ssh's own Timeout ends with the TCP connection; a peer that stalls later would hold the agent for ever.
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 
+	result.Source = sourceOf(raw)
 	conn := &greetingConn{Conn: raw}
 	pin := &hostKeyPin{known: keys, files: a.config.HostKeyFiles}
 	client, _, _, err := ssh.NewClientConn(conn, a.config.Address, &ssh.ClientConfig{
@@ -126,14 +129,15 @@ func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey)
 		HostKeyCallback:   pin.check,
 		AuthCallback:      d.next,
 	})
+	result.Banner = conn.banner()
 	if err == nil {
 		client.Close()
-		return conn.banner(), errors.New("sshd logs this user in without any key")
+		return errors.New("sshd logs this user in without any key")
 	}
 	if d.finished(err) {
-		return conn.banner(), nil
+		return nil
 	}
-	return conn.banner(), a.explain(ctx, err, pin, conn)
+	return a.explain(ctx, err, pin, conn)
 }
 
 // explain puts the reason why a conversation ended early into words.
@@ -141,10 +145,8 @@ func (a *Asker) explain(ctx context.Context, err error, pin *hostKeyPin, conn *g
 	if pin.err != nil {
 		return pin.err
 	}
-	if cause := ctx.Err(); errors.Is(cause, context.DeadlineExceeded) {
-		return fmt.Errorf("sshd did not answer within %v: %w", a.config.Timeout, cause)
-	} else if cause != nil {
-		return fmt.Errorf("asking sshd: %w", cause)
+	if stopped := a.interruption(ctx); stopped != nil {
+		return stopped
 	}
 	if refusal := conn.refusal(); refusal != "" {
 		return fmt.Errorf("sshd turned the connection away, saying %q", refusal)
@@ -155,11 +157,16 @@ func (a *Asker) explain(ctx context.Context, err error, pin *hostKeyPin, conn *g
 	return fmt.Errorf("asking sshd: %w", err)
 }
 
-func explainDial(address string, err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w at %s", ErrNotListening, address)
+// interruption is the error of a conversation that ctx ended: what it breaks off reports something else.
+func (a *Asker) interruption(ctx context.Context) error {
+	switch err := ctx.Err(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("sshd did not answer within %v: %w", a.config.Timeout, err)
+	default:
+		return fmt.Errorf("asking sshd: %w", err)
 	}
-	return fmt.Errorf("connecting to sshd: %w", err)
 }
 
 func port(address string) (int, error) {

@@ -99,7 +99,7 @@ func (s *Server) Start(t testing.TB) {
 	s.log.Reset()
 	s.command = exec.Command(Program, "-D", "-e", "-f", s.Config)
 	s.command.Stderr = &s.log
-	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: os.Getenv(foreignRoot)}
 	if err := s.command.Start(); err != nil {
 		t.Fatalf("starting sshd: %v", err)
 	}
