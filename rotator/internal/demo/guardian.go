@@ -46,10 +46,30 @@ func startGuardian(rotatessh string, f *folder) (*guardian, error) {
 	cmd.ExtraFiles = []*os.File{r, f.lock}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of the terminal's and the shell's reach
-	if err := cmd.Start(); err != nil {
+	g := &guardian{pipe: w, cmd: cmd}
+	if err := g.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the guardian: %w", err), w.Close())
 	}
-	return &guardian{pipe: w, cmd: cmd}, nil
+	return g, nil
+}
+
+// ready is what the guardian writes to its standard output once nothing but SIGKILL can end it.
+const ready = "ready\n"
+
+func (g *guardian) start() error {
+	out, err := g.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := g.cmd.Start(); err != nil {
+		return err
+	}
+	got := make([]byte, len(ready))
+	if _, err := io.ReadFull(out, got); err != nil || string(got) != ready {
+		_ = g.cmd.Process.Kill()
+		return fmt.Errorf("%q does not behave like one: %w", g.cmd.Path, errors.Join(err, g.cmd.Wait()))
+	}
+	return nil
 }
 
 // watch has the guardian end a process group if this process cannot do so any more.
@@ -82,6 +102,9 @@ func Guard(path string) error {
 	pipe := os.NewFile(guardianPipe, "pipe")
 	if info, err := pipe.Stat(); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
 		return errors.New("the guardian is started by rotatessh demo only")
+	}
+	if _, err := io.WriteString(os.Stdout, ready); err != nil {
+		return err
 	}
 	groups := follow(pipe)
 	for pid := range groups {
