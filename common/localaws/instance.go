@@ -1,10 +1,14 @@
 package localaws
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/imds"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
 // Instance is an EC2 instance as far as the fleet and its metadata service need it.
@@ -23,6 +27,19 @@ type Instance struct {
 	MetadataURL string
 }
 
+// workerRole is the role whose credentials every instance gets, and workerSession their life.
+const (
+	workerRole    = "rotatessh-worker"
+	workerSession = 6 * time.Hour
+)
+
+// metadata keeps the metadata services of instances, by instance id.
+type metadata struct {
+	mu      sync.Mutex
+	servers map[string]*imds.Server
+	closed  bool
+}
+
 // RunInstance adds an instance, starts its metadata service and returns it with everything filled in.
 func (s *Server) RunInstance(i Instance) (Instance, error) {
 	setDefault(&i.PrivateIP, "127.0.0.1")
@@ -32,7 +49,55 @@ func (s *Server) RunInstance(i Instance) (Instance, error) {
 	}
 	out := Instance{ID: run.ID, ARN: run.ARN, PrivateIP: run.PrivateIP, AZ: run.AZ, Tags: run.Tags, State: run.State,
 		LaunchTime: run.LaunchTime, NoMetadata: i.NoMetadata}
+	if i.NoMetadata {
+		return out, nil
+	}
+	if out.MetadataURL, err = s.startMetadata(run); err != nil {
+		s.ec2.Remove(run.ID)
+		return Instance{}, fmt.Errorf("running instance %q: %w", run.ID, err)
+	}
 	return out, nil
+}
+
+func (s *Server) startMetadata(i ec2.Instance) (url string, err error) {
+	s.metadata.mu.Lock()
+	defer s.metadata.mu.Unlock()
+	if s.metadata.closed {
+		return "", errClosed
+	}
+	server, err := imds.Start(imds.Deps{Role: workerRole,
+		Metadata: func() imds.Metadata { return s.describe(i.ID) },
+		Issue:    func() imds.Credentials { return s.issueToWorker(i.ARN) }})
+	if err != nil {
+		return "", err
+	}
+	s.metadata.servers[i.ID] = server
+	return server.URL(), nil
+}
+
+func (s *Server) describe(id string) imds.Metadata {
+	i, _ := s.ec2.Get(id) // it is never removed while its metadata service runs
+	return imds.Metadata{InstanceID: i.ID, PrivateIP: i.PrivateIP, AZ: i.AZ, Region: s.opts.Region, Account: s.opts.Account,
+		Type: i.Type, ImageID: i.ImageID, LaunchTime: i.LaunchTime, Tags: i.Tags}
+}
+
+func (s *Server) issueToWorker(instanceARN string) imds.Credentials {
+	c := s.identities.issue(wire.Principal{Worker: instanceARN}, workerSession)
+	return imds.Credentials{AccessKeyID: c.accessKeyID, SecretAccessKey: c.secretKey, SessionToken: c.token,
+		Issued: c.expires.Add(-workerSession), Expires: c.expires}
+}
+
+// close stops every metadata service.
+func (m *metadata) close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	var errs []error
+	for id, server := range m.servers {
+		errs = append(errs, server.Close())
+		delete(m.servers, id)
+	}
+	return errors.Join(errs...)
 }
 
 // SetInstanceState moves an instance to another state at once. Its metadata service goes on, since the

@@ -25,6 +25,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/imds"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
@@ -44,6 +45,7 @@ type Server struct {
 	calls      *callLog
 	faults     *faultList
 	identities *identities
+	metadata   *metadata
 
 	secrets   *secretsmanager.Service
 	functions *lambda.Service
@@ -52,9 +54,12 @@ type Server struct {
 	services  map[string]wire.Handler
 }
 
+var errClosed = errors.New("localaws is closed")
+
 // Start listens on a free port of 127.0.0.1 and serves until Close.
 func Start(opts Options) (*Server, error) {
-	s := &Server{opts: opts.withDefaults(), calls: newCallLog(), faults: &faultList{}, identities: newIdentities()}
+	s := &Server{opts: opts.withDefaults(), calls: newCallLog(), faults: &faultList{},
+		identities: newIdentities(), metadata: &metadata{servers: map[string]*imds.Server{}}}
 	s.log = s.opts.Log.Named("localaws")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,6 +93,7 @@ func (s *Server) Close() error {
 		err = fmt.Errorf("waiting for calls in hand: %w", errors.Join(err, s.http.Close()))
 	}
 	s.served.Wait()
+	err = errors.Join(err, s.metadata.close())
 	s.closeServices()
 	s.calls.close()
 	return err
