@@ -77,11 +77,11 @@ func oddOptions(t testing.TB) []oddLine {
 		{name: "type as option", line: with("ssh-rsa"), holds: true, ignored: true},
 		{name: "quote never closed", line: with(`command="a`)},
 		{name: "quote closed in the comment", line: with(`command="a`) + ` b" c`},
-		{name: "blank after comma", line: "no-pty, " + k.line(), holds: true, ignored: true},
+		{name: "blank after comma", line: "no-pty, " + k.line(), holds: true},
 		{name: "blank before comma", line: "no-pty ,no-user-rc " + k.line()},
 	}
 	for _, o := range []string{
-		"restrict", "NO-PTY", "pty,no-pty", "restrict,port-forwarding", "no-touch-required", "verify-required,no-verify-required",
+		"restrict", "NO-PTY", ",no-pty", "no-pty,", "no-pty,,,pty", ",", "pty,no-pty", "restrict,port-forwarding", "no-touch-required", "verify-required,no-verify-required",
 		`command="a b"`, `command="a \" b"`, `command="a,b" `, `command=""`, `Command="x",no-X11-forwarding`,
 		`environment="A_1=b c"`, `from="127.0.0.1,::1"`, `expiry-time="20991231"`, `expiry-time="209912312359"`, `expiry-time="20991231235959Z"`,
 		`permitopen="h:1"`, `permitopen="[::1]:*",permitopen="h:2"`, `permitlisten="80"`, `permitlisten="localhost:80"`, `tunnel="0"`, `tunnel="any"`,
@@ -89,7 +89,7 @@ func oddOptions(t testing.TB) []oddLine {
 		lines = append(lines, oddLine{name: o, line: with(strings.TrimSpace(o)), holds: true})
 	}
 	for _, o := range []string{
-		"cert-authority", `principals="x"`, "nonsense", "no-restrict", "no-cert-authority", "restricted", "pty=yes", ",no-pty", "no-pty,", "no-pty,,pty",
+		"cert-authority", `principals="x"`, "nonsense", "no-restrict", "no-cert-authority", "restricted", "pty=yes",
 		`command`, `command=a`, `command="a"b`, `command="a",command="b"`, `from="127.0.0.1",from="127.0.0.1"`,
 		`environment="=b"`, `environment="A"`, `environment="A-B=c"`, `expiry-time="2099"`, `expiry-time="20991331"`, `expiry-time=""`,
 		`permitopen="h"`, `permitopen="h:0"`, `permitopen="h:65536"`, `permitopen=":"`, `permitlisten="0"`, `tunnel="x"`, `tunnel="-1"`, `\"no-pty`,
@@ -234,7 +234,7 @@ func TestValidateOptions(t *testing.T) {
 	}
 	for _, s := range []string{
 		" ", "no-pty ", " no-pty", "no-pty ssh-rsa", `command="a`, `command="a" b`, "a\nb", "no-pty\r", "a\x00", "a\x7f", `from="a` + "\n" + `"`,
-		"cert-authority", `restrict,principals="x"`, "nonsense", "#", "ssh-ed25519", strings.Repeat("pty,", 1100) + "pty",
+		",", ",pty", "pty,", "pty,,no-pty", "cert-authority", `restrict,principals="x"`, "nonsense", "#", "ssh-ed25519", strings.Repeat("pty,", 1100) + "pty",
 	} {
 		if err := ValidateOptions(s); err == nil {
 			t.Errorf("%q passes", s)

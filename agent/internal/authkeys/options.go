@@ -34,6 +34,9 @@ func ValidateOptions(s string) error {
 	if err != nil {
 		return err
 	}
+	if found[""] || strings.HasSuffix(s, ",") {
+		return errors.New("key options hold a comma too many")
+	}
 	if found["cert-authority"] || found["principals"] {
 		return errors.New("key options cert-authority and principals are for certificates: sshd would not accept the key itself")
 	}
@@ -44,7 +47,7 @@ func ValidateOptions(s string) error {
 var errUnknownOption = errors.New("unknown key option")
 
 // parseOptions follows sshd through the options at the start of s, up to a blank or the end. It returns the names that it met, in lower
-// case and without "no-".
+// case and without "no-", and "" when a comma stands where an option should, which sshd does not mind.
 func parseOptions(s string) (map[string]bool, error) {
 	found := map[string]bool{}
 	for s != "" && s[0] != ' ' && s[0] != '\t' {
@@ -61,8 +64,6 @@ func parseOptions(s string) (map[string]bool, error) {
 			return found, nil
 		case rest[0] != ',':
 			return nil, fmt.Errorf("%w: %.40q", errUnknownOption, s)
-		case len(rest) == 1:
-			return nil, errors.New("key options end with a comma")
 		}
 		s = rest[1:]
 	}
@@ -73,6 +74,9 @@ func onceOnly(name string) bool { return name == "command" || name == "from" || 
 
 // nextOption reads one option, with its value when it has one.
 func nextOption(s string) (name, rest string, err error) {
+	if s[0] == ',' {
+		return "", s, nil
+	}
 	for _, flag := range []string{
 		"restrict", "cert-authority", "port-forwarding", "agent-forwarding", "x11-forwarding",
 		"touch-required", "verify-required", "pty", "user-rc",
