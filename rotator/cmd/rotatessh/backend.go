@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/awstime"
 	"github.com/rotatessh/rotatessh/common/keystore"
@@ -25,16 +26,21 @@ type backend struct {
 	ledger  *ledger.Client
 	fleet   *fleet.Inventory
 	clock   *awstime.Clock
+	log     *zap.Logger
 }
 
 // open connects to nothing yet. tag is NAME=VALUE, the tag of the instances that are workers.
-func (g *globals) open(ctx context.Context, tag string) (*backend, error) {
+func (g *globals) open(c *cobra.Command, tag string) (*backend, error) {
+	log, err := g.logger(c.ErrOrStderr())
+	if err != nil {
+		return nil, err
+	}
 	name, value, found := strings.Cut(tag, "=")
 	if !found || name == "" || value == "" {
 		return nil, usagef("tag %q is not of the form NAME=VALUE", tag)
 	}
 	clock := &awstime.Clock{}
-	cfg, err := g.aws(ctx, clock)
+	cfg, err := g.aws(c.Context(), clock, log)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +52,7 @@ func (g *globals) open(ctx context.Context, tag string) (*backend, error) {
 		ledger:  ledger.New(dynamodb.NewFromConfig(cfg), g.ledgerTable),
 		fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), name, value),
 		clock:   clock,
+		log:     log,
 	}, nil
 }
 
@@ -80,13 +87,19 @@ func hintAWS(err error) error {
 	return err
 }
 
-// age says how long ago t was, or when it will be, in the largest unit that fits.
+// age says how long ago t was, in the largest unit that fits. AWS's time is known to a few seconds only, so
+// that something may seem to come from the future.
 func age(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	if d := now.Sub(t); d >= 0 {
-		return short(d) + " ago"
+	return short(max(0, now.Sub(t))) + " ago"
+}
+
+// due says when t comes, or that it has come.
+func due(now, t time.Time) string {
+	if !now.Before(t) {
+		return age(now, t)
 	}
 	return "in " + short(t.Sub(now))
 }

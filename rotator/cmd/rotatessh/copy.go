@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/sshclient"
 )
 
@@ -47,9 +47,9 @@ func (g *globals) copy(c *cobra.Command, f copyFlags, args []string) error {
 	}
 	sources, err := sshclient.LocalSources(args[:last], f.recursive)
 	if err != nil {
-		return hintSources(err, args[:last], f.recursive)
+		return hintSources(err, args[:last])
 	}
-	b, err := g.open(ctx, f.tag)
+	b, err := g.open(c, f.tag)
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,7 @@ func (b *backend) logIn(ctx context.Context, t sshclient.Target) (*sshclient.Cli
 	if err != nil {
 		return nil, errors.Join(refused, err)
 	}
+	b.log.Warn("worker refuses the current key, trying the previous one", logging.Worker(t.Name), logging.Fingerprint(pair.Fingerprint()))
 	if client, err = sshclient.Dial(ctx, t, old.Signer()); err != nil {
 		return nil, fmt.Errorf("%w; the previous key: %w", refused, err)
 	}
@@ -97,7 +98,7 @@ func (b *backend) logIn(ctx context.Context, t sshclient.Target) (*sshclient.Cli
 }
 
 // hintSources explains a source that cannot be copied.
-func hintSources(err error, paths []string, recursive bool) error {
+func hintSources(err error, paths []string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, path := range paths {
 			if _, remote := parseDestination(path); remote == nil {
@@ -106,7 +107,7 @@ func hintSources(err error, paths []string, recursive bool) error {
 		}
 		return err
 	}
-	if !recursive && strings.HasSuffix(err.Error(), "is a folder") {
+	if errors.Is(err, sshclient.ErrFolder) {
 		return withHint(usageError{err}, "folders are copied with -r")
 	}
 	return err

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	smithylog "github.com/aws/smithy-go/logging"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
@@ -30,6 +32,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVar(&g.logLevel, "log-level", "warn", "lowest `level` to log on standard error: debug, info, warn, error")
 }
 
+// logger logs to w from the chosen level on; a level that does not exist is a usage error.
 func (g *globals) logger(w io.Writer) (*zap.Logger, error) {
 	log, err := logging.New(w, g.logLevel)
 	if err != nil {
@@ -38,8 +41,18 @@ func (g *globals) logger(w io.Writer) (*zap.Logger, error) {
 	return log.Named("rotatessh"), nil
 }
 
+// sdkLog takes what the SDK would write to standard error on its own: remarks about connections that could
+// not be used again and the like, which matter to nobody who is not looking for them.
+type sdkLog struct{ log *zap.Logger }
+
+// Logf implements the SDK's logging.Logger.
+func (l sdkLog) Logf(class smithylog.Classification, format string, v ...any) {
+	l.log.Debug("remark", zap.String("class", string(class)), zap.String("text", fmt.Sprintf(format, v...)))
+}
+
 // aws loads the SDK's configuration; clock, if not nil, then follows AWS's time.
-func (g *globals) aws(ctx context.Context, clock *awstime.Clock) (aws.Config, error) {
+func (g *globals) aws(ctx context.Context, clock *awstime.Clock, log *zap.Logger) (aws.Config, error) {
 	cfg, err := awsconf.Load(ctx, awsconf.Options{Region: g.region, Clock: clock})
+	cfg.Logger = sdkLog{log.Named("sdk")}
 	return cfg, withHint(err, "set AWS_REGION or --region, and credentials by AWS_PROFILE or the instance's role")
 }

@@ -31,7 +31,7 @@ A failed step is shown and does not end the wait, because AWS tries again.
 Interrupting it, or its timeout, ends the watching and not the rotation.`,
 		Example: `  rotatessh rotate
   rotatessh rotate --wait --timeout 1h`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: usageArgs(noArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.rotate(c, f)) },
 	}
 	c.Flags().BoolVar(&f.wait, "wait", false, "follow the rotation to its end")
@@ -70,7 +70,7 @@ func (g *globals) rotate(c *cobra.Command, f rotateFlags) error {
 		return usagef("--timeout is %v and must be positive", f.timeout)
 	}
 	ctx := c.Context()
-	b, err := g.open(ctx, f.tag)
+	b, err := g.open(c, f.tag)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ accepts that key, and whether its sshd refuses the key that was retired last.
 It reads no private key.`,
 		Example: `  rotatessh status
   rotatessh status --json | jq '.workers[] | select(.state != "ready")'`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: usageArgs(noArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.status(c, f)) },
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
@@ -41,7 +41,7 @@ It reads no private key.`,
 }
 
 func (g *globals) status(c *cobra.Command, f statusFlags) error {
-	b, err := g.open(c.Context(), f.tag)
+	b, err := g.open(c, f.tag)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (o overview) print(w io.Writer) error {
 func (o overview) rotationLine() string {
 	switch r := o.Rotation; {
 	case r.State == "failing":
-		return fmt.Sprintf("failing since %s, AWS will retry: %s", age(o.At, r.Since), printable(r.Message))
+		return fmt.Sprintf("failing, started %s, AWS will retry: %s", age(o.At, r.Since), printable(r.Message))
 	case r.State != "idle":
 		return fmt.Sprintf("in progress, started %s: version %s", age(o.At, r.Since), r.VersionID)
 	case !o.Secret.RotationEnabled:
@@ -93,7 +93,7 @@ func (o overview) rotationLine() string {
 	case o.Secret.NextRotation.IsZero():
 		return "idle; last rotated " + age(o.At, o.Secret.LastRotated)
 	}
-	return fmt.Sprintf("idle; last rotated %s, next %s", age(o.At, o.Secret.LastRotated), age(o.At, o.Secret.NextRotation))
+	return fmt.Sprintf("idle; last rotated %s, next %s", age(o.At, o.Secret.LastRotated), due(o.At, o.Secret.NextRotation))
 }
 
 func (o overview) keysetLine() string {
@@ -125,7 +125,7 @@ func (o overview) printKeys(w io.Writer) error {
 	for _, v := range o.Secret.Versions {
 		state := dash(v.State)
 		if !v.NotAfter.IsZero() {
-			state += ", ends " + age(o.At, v.NotAfter)
+			state += ", ends " + due(o.At, v.NotAfter)
 		}
 		made := "-"
 		if !v.Created.IsZero() {

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/sshclient/sshdtest"
 )
 
 func TestEachPinnedAlgorithmIsEnoughOnServerWithSeveral(t *testing.T) {
 	s := startSSHD(t, []string{"rsa", "ecdsa", "ed25519"})
 	for _, pins := range [][]string{{"rsa"}, {"ecdsa"}, {"ed25519"}, {"ecdsa", "rsa"}} {
 		t.Run(strings.Join(pins, "+"), func(t *testing.T) {
-			c := mustDial(t, s.target(pins...), s.key)
+			c := mustDial(t, s.target(pins...), s.Key)
 			if v := c.ServerVersion(); !strings.HasPrefix(v, "SSH-2.0-OpenSSH") {
 				t.Errorf("server version %q", v)
 			}
@@ -29,7 +31,7 @@ func TestOneStaleHostKeyBesideTheRightOneIsNoMismatch(t *testing.T) {
 	target := s.target("ed25519")
 	_, other := newKey(t, "ed25519")
 	target.HostKeys = append([]ssh.PublicKey{other.PublicKey()}, target.HostKeys...)
-	mustDial(t, target, s.key)
+	mustDial(t, target, s.Key)
 }
 
 func TestWrongHostKeyIsRefusedBeforeTheKeyIsOffered(t *testing.T) {
@@ -39,7 +41,7 @@ func TestWrongHostKeyIsRefusedBeforeTheKeyIsOffered(t *testing.T) {
 			target := s.target()
 			_, other := newKey(t, kind)
 			target.HostKeys = []ssh.PublicKey{other.PublicKey()}
-			_, err := Dial(t.Context(), target, noSigner{t, s.key})
+			_, err := Dial(t.Context(), target, noSigner{t, s.Key})
 			wantError(t, err, PhaseHostKey, false)
 		})
 	}
@@ -72,7 +74,7 @@ func TestRefusedKeyIsErrAuth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startSSHD(t, []string{"ed25519"}, lines...)
-			key := s.key
+			key := s.Key
 			if name == "plain" || name == "only one try" {
 				_, key = newKey(t, "ed25519")
 			}
@@ -86,7 +88,7 @@ func TestUnknownUserIsErrAuth(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
 	target := s.target("ed25519")
 	target.User = "nobody-of-that-name"
-	_, err := Dial(t.Context(), target, s.key)
+	_, err := Dial(t.Context(), target, s.Key)
 	wantError(t, err, PhaseAuth, true)
 }
 
@@ -101,7 +103,7 @@ func TestRSAKeyLogsIn(t *testing.T) {
 
 func TestKeyThatIsOneOfTwoFactorsIsNotCalledRefused(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"}, "AuthenticationMethods publickey,password", "PasswordAuthentication yes")
-	_, err := Dial(t.Context(), s.target("ed25519"), s.key)
+	_, err := Dial(t.Context(), s.target("ed25519"), s.Key)
 	wantError(t, err, PhaseAuth, false)
 	if !strings.Contains(err.Error(), "further authentication method") {
 		t.Errorf("error %q does not say that more is asked for", err)
@@ -125,8 +127,8 @@ func TestConnectionCutDuringAuthenticationIsNotCalledRefused(t *testing.T) {
 func TestClosedPortIsADialError(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
 	target := s.target("ed25519")
-	target.Port = freePort(t)
-	_, err := Dial(t.Context(), target, s.key)
+	target.Port = sshdtest.FreePort(t)
+	_, err := Dial(t.Context(), target, s.Key)
 	wantError(t, err, PhaseDial, false)
 }
 

@@ -12,7 +12,7 @@ import (
 
 func TestRunReportsOutputsAndExitStatus(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	for cmd, want := range map[string]Output{
 		"true":                           {},
 		"echo out; echo err >&2; exit 7": {Stdout: "out\n", Stderr: "err\n", ExitStatus: 7},
@@ -28,7 +28,7 @@ func TestRunReportsOutputsAndExitStatus(t *testing.T) {
 
 func TestCommandEndedBySignalIsAnError(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	_, err := c.Run(t.Context(), "kill -KILL $$")
 	wantError(t, err, PhaseCommand, false)
 	if _, err := c.Run(t.Context(), "true"); err != nil {
@@ -38,7 +38,7 @@ func TestCommandEndedBySignalIsAnError(t *testing.T) {
 
 func TestEndlessOutputIsCappedWithoutBlockingTheCommand(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	out, err := c.Run(t.Context(), "head -c 3000000 /dev/zero; exit 3")
 	if err != nil || out.ExitStatus != 3 || len(out.Stdout) != maxOutput {
 		t.Errorf("%d bytes, exit status %d, %v", len(out.Stdout), out.ExitStatus, err)
@@ -47,7 +47,7 @@ func TestEndlessOutputIsCappedWithoutBlockingTheCommand(t *testing.T) {
 
 func TestEndOfContextEndsTheCommand(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err := c.Run(ctx, "sleep 600")
@@ -62,12 +62,12 @@ func TestEndOfContextEndsTheCommand(t *testing.T) {
 
 func TestFrozenServerEndsTheCommand(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	p := startProxy(t, s.port)
+	p := startProxy(t, s.Port)
 	target := s.target("ed25519")
 	target.Port = p.port
 	l := defaults()
 	l.keepalive, l.unanswered = 50*time.Millisecond, 200*time.Millisecond
-	c, err := dial(t.Context(), target, s.key, l)
+	c, err := dial(t.Context(), target, s.Key, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +82,12 @@ func TestFrozenServerEndsTheCommand(t *testing.T) {
 
 func TestServerThatOpensNoSessionIsLeftInTime(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	p := startProxy(t, s.port)
+	p := startProxy(t, s.Port)
 	target := s.target("ed25519")
 	target.Port = p.port
 	l := defaults()
 	l.channel = 200 * time.Millisecond
-	c, err := dial(t.Context(), target, s.key, l)
+	c, err := dial(t.Context(), target, s.Key, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestServerThatOpensNoSessionIsLeftInTime(t *testing.T) {
 
 func TestClosedClientRunsNothing(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	c.Close()
 	_, err := c.Run(t.Context(), "true")
 	if !errors.Is(err, errClosed) {

@@ -1,11 +1,15 @@
 package sshclient
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
+
+// ErrFolder says that a source is a folder and folders were not asked for.
+var ErrFolder = errors.New("is a folder")
 
 // Sources are local files and folders to upload, as LocalSources found them.
 type Sources struct {
@@ -65,7 +69,7 @@ func localSource(path string, recursive bool) (source, error) {
 		return root, nil
 	}
 	if !recursive {
-		return source{}, fmt.Errorf("%q is a folder", path)
+		return source{}, fmt.Errorf("%q %w", path, ErrFolder)
 	}
 	if root.base == string(filepath.Separator) {
 		return source{}, fmt.Errorf("%q has no name to copy it to", path)

@@ -74,7 +74,7 @@ func tree(t *testing.T, root string) map[string]string {
 
 func TestUploadReportsWhatArrived(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	for _, size := range []int{0, 1, 32 << 10, 3<<20 + 7} {
 		src, content := randomFile(t, "data.bin", size)
 		target := filepath.Join(t.TempDir(), "copy.bin")
@@ -105,7 +105,7 @@ func TestUploadReportsWhatArrived(t *testing.T) {
 func TestUploadFollowsTheRulesOfSCPForDestinations(t *testing.T) {
 	home := t.TempDir()
 	s := startSSHD(t, []string{"ed25519"}, "Subsystem sftp internal-sftp -d "+home)
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	local := t.TempDir()
 	writeFile(t, filepath.Join(local, "a"), "A")
 	writeFile(t, filepath.Join(local, "b"), "B")
@@ -193,7 +193,7 @@ func empty(t *testing.T, dir string) {
 
 func TestReplacedFileKeepsItsMode(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	src, content := randomFile(t, "tool", 100)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "tool"), []byte("old"), 0o700); err != nil {
@@ -209,7 +209,7 @@ func TestReplacedFileKeepsItsMode(t *testing.T) {
 
 func TestInterruptedUploadLeavesTheOldFileAndNothingElse(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	c := mustDial(t, s.target("ed25519"), s.key)
+	c := mustDial(t, s.target("ed25519"), s.Key)
 	src, _ := randomFile(t, "big", 8<<20)
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "big"), "old")
@@ -240,10 +240,10 @@ func TestInterruptedUploadLeavesTheOldFileAndNothingElse(t *testing.T) {
 
 func TestConnectionCutDuringUploadLeavesTheOldFile(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	p := startProxy(t, s.port)
+	p := startProxy(t, s.Port)
 	target := s.target("ed25519")
 	target.Port = p.port
-	c := mustDial(t, target, s.key)
+	c := mustDial(t, target, s.Key)
 	src, _ := randomFile(t, "big", 8<<20)
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "big"), "old")
@@ -266,12 +266,12 @@ func TestConnectionCutDuringUploadLeavesTheOldFile(t *testing.T) {
 
 func TestUploadWithoutProgressIsEnded(t *testing.T) {
 	s := startSSHD(t, []string{"ed25519"})
-	p := startProxy(t, s.port)
+	p := startProxy(t, s.Port)
 	target := s.target("ed25519")
 	target.Port = p.port
 	l := defaults()
 	l.stall = 300 * time.Millisecond
-	c, err := dial(t.Context(), target, s.key, l)
+	c, err := dial(t.Context(), target, s.Key, l)
 	if err != nil {
 		t.Fatal(err)
 	}
