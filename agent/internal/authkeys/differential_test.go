@@ -122,7 +122,7 @@ func randomLine(rng *rand.Rand, k testKey, forSSHD bool) string {
 		}
 	}
 	text := k.text()
-	at := rng.IntN(len(text))
+	at := 1 + rng.IntN(len(text)-1)
 	text = often(text, text[:at]+"\f"+text[at:], text[:at]+"\r"+text[at:], text[:at]+"\x00"+text[at:], text[:at]+"\v"+text[at:],
 		text[:at]+"="+text[at:], text[:at]+"\""+text[at:], text[:at]+" "+text[at:], text[:at]+"A"+text[at+1:], text[:at], text+"=", text+"AAAA")
 	line += often("ssh-ed25519", "ssh-rsa", "Ed25519", "ssh-ed25519\r", "\"ssh-ed25519\"", "ssh-ed25519-cert-v01@openssh.com")
