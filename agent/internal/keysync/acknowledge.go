@@ -50,7 +50,7 @@ func (s *Syncer) compose(a applied, refused *refusal) (ledger.Ack, bool) {
 	}
 	ack := ledger.Ack{
 		Worker: s.cfg.Worker, AgentVersion: s.cfg.AgentVersion, Port: s.cfg.Port, Users: a.users,
-		HostKeys: a.sshd.HostKeys, Banner: a.sshd.Banner, SettingsHash: a.sshd.SettingsHash,
+		HostKeys: s.sshd.hostKeys, Banner: s.sshd.banner, SettingsHash: s.sshd.settingsHash,
 	}
 	ack.Outcome, ack.Code, ack.Message = outcomeOf(a, refused)
 	if s.doc != nil {

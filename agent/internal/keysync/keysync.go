@@ -50,6 +50,7 @@ type Syncer struct {
 	known    atomic.Pointer[Known]
 	failures int // fetches failed in a row
 	users    map[string]*userMemory
+	sshd     sshd
 	acked    *ledger.Ack // as last written
 	waiting  time.Time   // since when sshd has not been listening; zero when it is
 	status   Status

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
-	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/logging"
 )
@@ -56,7 +56,7 @@ func (s *Syncer) pass(ctx context.Context, r Request) outcome {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	if refused != nil {
-		faults = append(faults, refused)
+		faults = append(faults, refused.Fault)
 	}
 	report := s.apply(ctx, r.Full)
 	out.notListening = report.notListening
@@ -88,15 +88,21 @@ func (s *Syncer) countFetch(refused *refusal) {
 		return
 	}
 	s.failures++
-	s.log.Warn("keeping the last good keyset", logging.Code(refused.Code), logging.VersionID(refused.versionID), zap.Error(refused))
+	s.log.Log(levelOf(zap.WarnLevel, s.failures), "keeping the last good keyset", logging.Code(refused.Code), logging.VersionID(refused.versionID), zap.Error(refused))
+}
+
+// levelOf is the level for the nth report in a row of one thing: after the first, ever more rarely as loud.
+func levelOf(loud zapcore.Level, nth int) zapcore.Level {
+	if nth&(nth-1) == 0 {
+		return loud
+	}
+	return zap.DebugLevel
 }
 
 // applied is what came of bringing the files up to the keyset in force.
 type applied struct {
-	effective    keyset.Keyset // zero when there is none
-	users        []ledger.User
+	users        []ledger.User // empty when no keyset is in force
 	faults       []error
-	sshd         Verdict // what sshd itself says, from the last connection that told
 	notListening bool
 }
 
@@ -107,21 +113,37 @@ func (s *Syncer) apply(ctx context.Context, full bool) applied {
 		return a
 	}
 	now, _ := s.Clock.Now() // while AWS's time is not known, no key's time is up
-	a.effective = s.doc.Keyset.Effective(now)
-	taken := make(map[string]string)
+	j := job{keyset: s.doc.Keyset.Effective(now), full: full, taken: make(map[string]string)}
 	for _, u := range s.cfg.Users {
 		m := s.memoryOf(u.Name)
-		user, err := s.applyUser(ctx, u, m, job{keyset: a.effective, full: full, taken: taken})
+		user, err := s.applyUser(ctx, u, m, j)
 		a.users = append(a.users, user)
 		if err != nil {
 			a.faults = append(a.faults, fmt.Errorf("user %q: %w", u.Name, err))
 		}
-		if m.verdict.Banner != "" {
-			a.sshd = m.verdict
-		}
+		s.sshd.learn(m.verdict)
 		a.notListening = a.notListening || m.verdict.NotListening
 	}
 	return a
+}
+
+// sshd is what is known of the machine's sshd itself. A connection that fails takes nothing of it away.
+type sshd struct {
+	hostKeys     []string
+	banner       string
+	settingsHash string
+}
+
+func (d *sshd) learn(v Verdict) {
+	if len(v.HostKeys) > 0 {
+		d.hostKeys = v.HostKeys
+	}
+	if v.Banner != "" {
+		d.banner = v.Banner
+	}
+	if v.SettingsHash != "" {
+		d.settingsHash = v.SettingsHash
+	}
 }
 
 // show tells the Reporter how the pass went.
@@ -129,7 +151,7 @@ func (s *Syncer) show(err error, a applied, refused *refusal) {
 	st := &s.status
 	st.UpdatedAt = time.Now().UTC()
 	st.Users = a.users
-	st.Banner = a.sshd.Banner
+	st.Banner = s.sshd.banner
 	if s.doc != nil {
 		now, _ := s.Clock.Now()
 		st.SecretARN, st.KeysetARN, st.VersionID = s.doc.Keyset.SecretARN, s.doc.ARN, s.doc.VersionID

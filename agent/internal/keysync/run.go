@@ -38,9 +38,9 @@ func (s *Syncer) Run(ctx context.Context, bell Bell) {
 		}
 		wait := s.due()
 		if out.err != nil {
-			s.log.Error("pass failed", zap.Error(out.err), zap.Int("in_a_row", failed+1))
 			wait = min(wait, retryAfter(failed))
 			failed++
+			s.log.Log(levelOf(zap.ErrorLevel, failed), "pass failed", zap.Error(out.err), zap.Int("in_a_row", failed))
 		} else {
 			failed = 0
 		}
