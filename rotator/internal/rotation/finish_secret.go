@@ -15,13 +15,12 @@ import (
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 )
 
-const (
-	// leaseTime is how long nobody else may move labels; it exceeds flipTime by the time that reading takes.
-	leaseTime = time.Minute
-	// flipTime bounds the call that moves AWSCURRENT, repetitions included, so that it cannot take effect
-	// after the lease has ended.
-	flipTime = 20 * time.Second
-)
+// leaseTime is how long nobody else may move labels. What is done under the lease stops trying well before,
+// so that it cannot take effect after the lease has ended.
+const leaseTime = 30 * time.Second
+
+// leasePoll is the wait between two tries to take a lease that somebody else holds.
+const leasePoll = 500 * time.Millisecond
 
 // finishSecret makes the new key the current one, if the fleet is ready for it at this very time: nothing
 // that an earlier step has found out counts. It then publishes that the old key is to be retired.
@@ -71,21 +70,50 @@ func (r *Rotator) promoteWhenReady(ctx context.Context, req request) (fleet.Read
 
 // promote moves AWSCURRENT to the token, under the lease and if nothing has changed since the gate.
 func (r *Rotator) promote(ctx context.Context, req request, s state) error {
-	now, err := r.now()
-	if err != nil {
+	lease := leaseOf(req.secretARN, req.token)
+	defer r.release(ctx, lease) // also where taking it failed: perhaps only the answer was lost
+	if err := r.takeLease(ctx, lease, s.secret.holder(labelCurrent)); err != nil {
 		return err
 	}
-	// The rotation owns the lease and not this invocation of it, so that a repeated one need not wait for
-	// the lease of one that has died.
-	lease := ledger.Lease{SecretARN: req.secretARN, Owner: "rotation " + req.token, Purpose: "promoting"}
-	if err := r.Ledger.AcquireLease(ctx, lease, now, leaseTime); err != nil {
-		return fmt.Errorf("taking the lease: %w", err)
-	}
-	defer r.release(ctx, lease)
-	if err := r.unchanged(ctx, req, s); err != nil {
+	limited, cancel := context.WithTimeout(ctx, r.leaseTime*2/3)
+	defer cancel()
+	if err := r.unchanged(limited, req, s); err != nil {
 		return err
 	}
-	return r.flip(ctx, req, s.secret.holder(labelCurrent))
+	from := s.secret.holder(labelCurrent)
+	moveErr := r.moveCurrent(limited, req, from)
+	return r.moved(ctx, req, from, moveErr)
+}
+
+// leaseOf is a rotation's lease. The rotation owns it and not one invocation of it, so that a repeated one
+// need not wait for the lease of one that has died.
+func leaseOf(secretARN, token string) ledger.Lease {
+	return ledger.Lease{SecretARN: secretARN, Owner: "rotation " + token, Purpose: "promoting"}
+}
+
+// takeLease waits for as long as the function may. The lease of the rotation that led to the current version
+// is of no more use, and is taken away from whoever died with it.
+func (r *Rotator) takeLease(ctx context.Context, lease ledger.Lease, current string) error {
+	deadline := r.giveUp(ctx)
+	for {
+		now, err := r.now()
+		if err != nil {
+			return err
+		}
+		err = r.Ledger.AcquireLease(ctx, lease, now, r.leaseTime)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ledger.ErrLeaseHeld) || time.Until(deadline) < leasePoll {
+			return fmt.Errorf("taking the lease: %w", err)
+		}
+		if err := r.Ledger.ReleaseLease(ctx, leaseOf(lease.SecretARN, current)); err != nil {
+			return err
+		}
+		if err := sleep(ctx, leasePoll); err != nil {
+			return err
+		}
+	}
 }
 
 func (r *Rotator) release(ctx context.Context, lease ledger.Lease) {
@@ -114,17 +142,19 @@ func (r *Rotator) unchanged(ctx context.Context, req request, s state) error {
 	return nil
 }
 
-// flip moves AWSCURRENT from exactly the version that was current when the fleet was asked. What its call
-// answers is not what counts: an answer may be lost, and its repetition refused because the label has
-// already gone.
-func (r *Rotator) flip(ctx context.Context, req request, from string) error {
+// moveCurrent moves AWSCURRENT from exactly the version that was current when the fleet was asked.
+func (r *Rotator) moveCurrent(ctx context.Context, req request, from string) error {
 	in := &secretsmanager.UpdateSecretVersionStageInput{SecretId: &req.secretARN, VersionStage: aws.String(labelCurrent), MoveToVersionId: &req.token}
 	if from != "" {
 		in.RemoveFromVersionId = &from
 	}
-	limited, cancel := context.WithTimeout(ctx, flipTime)
-	defer cancel()
-	_, moveErr := r.Secrets.UpdateSecretVersionStage(limited, in)
+	_, err := r.Secrets.UpdateSecretVersionStage(ctx, in)
+	return err
+}
+
+// moved looks whether AWSCURRENT has arrived. What the call answered is not what counts: an answer may be
+// lost, and its repetition be refused because the label has already gone.
+func (r *Rotator) moved(ctx context.Context, req request, from string, moveErr error) error {
 	err := settle(ctx, func() (bool, error) {
 		now, err := r.describe(ctx, req.secretARN)
 		if err != nil {

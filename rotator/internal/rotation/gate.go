@@ -38,10 +38,11 @@ func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readine
 	g := &gate{r: r, s: s}
 	deadline := r.giveUp(ctx)
 	for wait := firstPoll; ; wait = min(wait*3/2, lastPoll) {
-		if err := g.round(ctx); err != nil {
-			return g.ready, err
+		err := g.round(ctx)
+		if err != nil && (wait == firstPoll || errors.Is(err, errChanged)) {
+			return g.ready, err // later ones may pass, and have been retried by the SDK
 		}
-		closed := g.closed()
+		closed := errors.Join(err, g.closed())
 		if closed == nil || g.hopeless() || time.Until(deadline) < wait {
 			return g.ready, closed
 		}

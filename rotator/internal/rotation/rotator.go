@@ -106,10 +106,11 @@ type Parts struct {
 // processes.
 type Rotator struct {
 	Parts
+	leaseTime time.Duration
 }
 
 // New gives a Rotator.
 func New(p Parts) *Rotator {
 	p.Log = p.Log.Named("rotation")
-	return &Rotator{p}
+	return &Rotator{Parts: p, leaseTime: leaseTime}
 }

@@ -1,0 +1,134 @@
+package rotation_test
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+)
+
+// observer is a controller that could log in at any instant, with what AWSCURRENT holds or with what it
+// held a moment ago; and an auditor of every keyset that was in force.
+type observer struct {
+	r *rig
+
+	mu    sync.Mutex
+	looks int
+	stale bool // a call has changed a secret since current and doc were read
+	pair  keypair.Pair
+	doc   keyset.Keyset
+	since map[keyset.PublicKey]time.Time // when each key was last seen as AWSCURRENT's
+	last  keyset.Keyset
+	pairs map[string]keypair.Pair // decoded values, which is slow
+	pubs  map[string]keyset.Keyset
+}
+
+func newObserver(r *rig) *observer {
+	return &observer{r: r, stale: true, since: map[keyset.PublicKey]time.Time{}, pairs: map[string]keypair.Pair{}, pubs: map[string]keyset.Keyset{}}
+}
+
+// look fails the test if some worker that acknowledged does not accept a key that a controller may use, or
+// if the keyset in force does not follow from the one before.
+func (o *observer) look(when string) {
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	current, doc := o.state()
+	o.looks++
+	if !current.IsZero() {
+		o.since[current.PublicKey()] = now
+	}
+	o.audit(when, doc, now)
+	o.r.mu.Lock()
+	defer o.r.mu.Unlock()
+	for key, seen := range o.since {
+		if now.Sub(seen) >= o.r.policy.RetireAfter {
+			continue
+		}
+		if doc.Generation > 0 && !holds(doc, key, now) {
+			o.r.t.Errorf("%s: keyset generation %d lacks %s, last current %v ago", when, doc.Generation, key.Fingerprint(), now.Sub(seen))
+		}
+		for _, w := range o.r.workers {
+			if w.acked && !w.accepts(key, now) {
+				o.r.t.Errorf("%s: worker %s does not accept %s, last current %v ago", when, w.arn, key.Fingerprint(), now.Sub(seen))
+			}
+		}
+	}
+}
+
+func holds(k keyset.Keyset, key keyset.PublicKey, now time.Time) bool {
+	return slices.ContainsFunc(k.Keys, func(have keyset.Key) bool { return have.PublicKey == key && !have.Elapsed(now) })
+}
+
+// audit checks that generations rise and that no key leaves but through retiring.
+func (o *observer) audit(when string, doc keyset.Keyset, now time.Time) {
+	if doc.Generation == o.last.Generation {
+		return
+	}
+	if doc.Generation < o.last.Generation {
+		o.r.t.Errorf("%s: generation fell from %d to %d", when, o.last.Generation, doc.Generation)
+	}
+	for _, k := range o.last.Keys {
+		gone := !slices.ContainsFunc(doc.Keys, func(have keyset.Key) bool { return have.PublicKey == k.PublicKey })
+		if gone && !k.Elapsed(now) {
+			o.r.t.Errorf("%s: generation %d dropped the %s key %s", when, doc.Generation, k.State, k.PublicKey.Fingerprint())
+		}
+		listed := slices.ContainsFunc(doc.Retired, func(have keyset.Retired) bool { return have.Fingerprint == k.PublicKey.Fingerprint() })
+		if gone && !listed {
+			o.r.t.Errorf("%s: generation %d forgot %s", when, doc.Generation, k.PublicKey.Fingerprint())
+		}
+	}
+	o.last = doc
+}
+
+// changed says that a secret may have changed.
+func (o *observer) changed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stale = true
+}
+
+// state reads the endpoint's memory, not its API: looking is no call.
+func (o *observer) state() (keypair.Pair, keyset.Keyset) {
+	if !o.stale {
+		return o.pair, o.doc
+	}
+	o.stale = false
+	for _, s := range o.r.aws.Snapshot().Secrets {
+		for _, v := range s.Versions {
+			switch {
+			case !slices.Contains(v.Stages, "AWSCURRENT"):
+			case s.ARN == o.r.arn:
+				o.pair = o.decode(v.Value)
+			default:
+				o.doc = o.parse(v.Value)
+			}
+		}
+	}
+	return o.pair, o.doc
+}
+
+func (o *observer) decode(value string) keypair.Pair {
+	if _, known := o.pairs[value]; !known {
+		pair, err := keypair.Decode([]byte(value))
+		if err != nil && value != "{}" {
+			o.r.t.Errorf("AWSCURRENT of the key-pair secret: %v", err)
+		}
+		o.pairs[value] = pair
+	}
+	return o.pairs[value]
+}
+
+func (o *observer) parse(value string) keyset.Keyset {
+	if _, known := o.pubs[value]; !known {
+		doc, err := keyset.Parse([]byte(value))
+		if err != nil && value != "{}" {
+			o.r.t.Errorf("AWSCURRENT of the keyset secret: %v", err)
+		}
+		o.pubs[value] = doc
+	}
+	return o.pubs[value]
+}
+
