@@ -57,7 +57,7 @@ func runDemo(c *cobra.Command, f demoFlags) error {
 	// A terminal that is closed must end the demo as Ctrl-C does.
 	ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP)
 	defer stop()
-	view := newDemoView(c.OutOrStdout(), c.ErrOrStderr(), f.json, f.options)
+	view := newDemoView(c.OutOrStdout(), c.ErrOrStderr(), f.json)
 	err = demo.Run(ctx, f.options, f.keep, view)
 	view.end()
 	var logged *demo.LoggedError

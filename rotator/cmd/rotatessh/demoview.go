@@ -20,7 +20,6 @@ import (
 type demoView struct {
 	stdout, stderr io.Writer
 	json           bool
-	options        demo.Options
 
 	mu   sync.Mutex
 	bars *mpb.Progress // nil where there is no terminal
@@ -29,8 +28,8 @@ type demoView struct {
 }
 
 // newDemoView writes the result to stdout and the way there to stderr.
-func newDemoView(stdout, stderr io.Writer, asJSON bool, o demo.Options) *demoView {
-	v := &demoView{stdout: stdout, stderr: stderr, json: asJSON, options: o}
+func newDemoView(stdout, stderr io.Writer, asJSON bool) *demoView {
+	v := &demoView{stdout: stdout, stderr: stderr, json: asJSON}
 	if isTerminal(stderr) {
 		v.bars = mpb.New(mpb.WithOutput(stderr), mpb.PopCompletedMode(), mpb.WithWidth(30))
 	}

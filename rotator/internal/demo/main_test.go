@@ -37,6 +37,9 @@ func exitWith(err error) {
 	os.Exit(0)
 }
 
+// everyProgram is what a fleet needs, by package.
+var everyProgram = []string{"agent/cmd/rotatessh-agent", "rotator/cmd/rotatessh", "rotator/cmd/bootstrap"}
+
 var built struct {
 	once sync.Once
 	dir  string
@@ -50,7 +53,7 @@ func programs(t *testing.T) Binaries {
 		if built.dir, built.err = os.MkdirTemp("", "rotatessh-bin-"); built.err != nil {
 			return
 		}
-		built.err = build(built.dir, "", "agent/cmd/rotatessh-agent", "rotator/cmd/rotatessh", "rotator/cmd/bootstrap")
+		built.err = build(built.dir, "", everyProgram...)
 	})
 	if built.err != nil {
 		t.Fatal(built.err)

@@ -97,6 +97,7 @@ func (s *sshServer) prepare(ctx context.Context, w *Worker) error {
 			return fmt.Errorf("making sshd's folder: %w", err)
 		}
 	}
+	w.Port = choosePort()
 	// From version 9.8 on, sshd shuts out an address with failed attempts for a while. Every worker of the
 	// demo, and every controller, has the same address.
 	for _, lines := range [][]string{append([]string{"PerSourcePenalties no"}, s.extra...), s.extra} {

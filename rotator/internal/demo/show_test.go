@@ -1,0 +1,24 @@
+package demo
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// fatal ends the test with err and the logs that explain it.
+func fatal(t *testing.T, err error) {
+	t.Helper()
+	var logged *LoggedError
+	if errors.As(err, &logged) {
+		show(t, logged.Logs)
+	}
+	t.Fatal(err)
+}
+
+func show(t *testing.T, tails []Tail) {
+	t.Helper()
+	for _, tail := range tails {
+		t.Logf("end of %s:\n%s", tail.Name, strings.Join(tail.Lines, "\n"))
+	}
+}
