@@ -46,13 +46,23 @@ const (
 // kindOfLine maps the first word of a line. sshd also takes the names of RSA's signature algorithms there. Certificates do not
 // count: as a line they accept nothing.
 func kindOfLine(name []byte) (kind, bool) {
-	switch k := kind(name); k {
-	case kindRSA, kindDSA, kindED25519, kindP256, kindP384, kindP521, kindSKED25519, kindSKP256:
-		return k, true
-	case "rsa-sha2-256", "rsa-sha2-512":
+	switch string(name) {
+	case string(kindED25519):
+		return kindED25519, true
+	case string(kindRSA), "rsa-sha2-256", "rsa-sha2-512":
 		return kindRSA, true
-	case "webauthn-sk-ecdsa-sha2-nistp256@openssh.com":
+	case string(kindP256):
+		return kindP256, true
+	case string(kindP384):
+		return kindP384, true
+	case string(kindP521):
+		return kindP521, true
+	case string(kindSKED25519):
+		return kindSKED25519, true
+	case string(kindSKP256), "webauthn-sk-ecdsa-sha2-nistp256@openssh.com":
 		return kindSKP256, true
+	case string(kindDSA):
+		return kindDSA, true
 	}
 	return "", false
 }

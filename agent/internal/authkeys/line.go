@@ -14,8 +14,13 @@ type grant struct {
 
 // A reader reads lines. It holds buffers, so that a file of thousands of keys costs no allocation for each.
 type reader struct {
-	blob  []byte
-	parts [][]byte
+	base64 *base64.Encoding
+	blob   []byte
+	parts  [][]byte
+}
+
+func newReader() *reader {
+	return &reader{base64: base64.StdEncoding.Strict(), parts: make([][]byte, 0, 8)}
 }
 
 // read returns the key that sshd would find in the line, which comes without its newline. sshd works on C strings, so a NUL ends
@@ -47,14 +52,16 @@ func trimBlanks(s []byte) []byte {
 	return s
 }
 
-// word splits at the first space or tab.
+// word splits at the first space or tab. Words are long and most end in a space: two fast searches beat one slow one.
 func word(s []byte) (first, rest []byte) {
-	for i, c := range s {
-		if c == ' ' || c == '\t' {
-			return s[:i], s[i:]
-		}
+	end := len(s)
+	if i := bytes.IndexByte(s, ' '); i >= 0 {
+		end = i
 	}
-	return s, nil
+	if i := bytes.IndexByte(s[:end], '\t'); i >= 0 {
+		end = i
+	}
+	return s[:end], s[end:]
 }
 
 // optionsLength returns how long the options at the start of the line are: up to the first blank outside quotes. A quote that is never
@@ -77,7 +84,7 @@ func optionsLength(line []byte) (n int, ok bool) {
 func (r *reader) key(s []byte) (digest, bool) {
 	name, rest := word(s)
 	k, ok := kindOfLine(name)
-	if !ok || rest == nil {
+	if !ok || len(rest) == 0 {
 		return digest{}, false
 	}
 	text, _ := word(trimBlanks(rest))
@@ -91,15 +98,18 @@ func (r *reader) key(s []byte) (digest, bool) {
 // decode is the base64 of sshd: padding is required, unused bits must be zero, and white space (other than the blanks that
 // end the word) may stand anywhere.
 func (r *reader) decode(text []byte) ([]byte, bool) {
-	if bytes.ContainsAny(text, "\v\f") {
-		text = bytes.Map(func(c rune) rune {
-			if c == '\v' || c == '\f' {
-				return -1
-			}
-			return c
-		}, text)
-	}
 	r.blob = slices.Grow(r.blob[:0], base64.StdEncoding.DecodedLen(len(text)))
-	n, err := base64.StdEncoding.Strict().Decode(r.blob[:cap(r.blob)], text)
+	n, err := r.base64.Decode(r.blob[:cap(r.blob)], text)
+	if err != nil && bytes.ContainsAny(text, "\v\f") {
+		return r.decode(bytes.Map(dropBlank, text))
+	}
 	return r.blob[:n], err == nil
+}
+
+// dropBlank is for the white space that package base64 does not skip itself.
+func dropBlank(c rune) rune {
+	if c == '\v' || c == '\f' {
+		return -1
+	}
+	return c
 }

@@ -27,8 +27,7 @@ type file struct {
 // scan reads the text as the file of one secret.
 func scan(text []byte, secretARN string) *file {
 	f := &file{text: text, lines: make([]line, 0, bytes.Count(text, []byte{'\n'})+1)}
-	var r reader
-	r.parts = make([][]byte, 0, 8)
+	r := newReader()
 	for start := 0; start < len(text); {
 		end := len(text)
 		if i := bytes.IndexByte(text[start:], '\n'); i >= 0 {
