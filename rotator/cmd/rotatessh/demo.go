@@ -88,7 +88,10 @@ func besideMe() (demo.Binaries, error) {
 func hintDemo(err error) error {
 	var missing *demo.MissingError
 	var folder *demo.FolderError
+	var locked *demo.LockedError
 	switch {
+	case errors.As(err, &locked):
+		return withHint(err, "run the demo as another user: it needs no root")
 	case errors.As(err, &missing):
 		return withHint(err, "run \"make build\", which puts all programs into one folder")
 	case errors.As(err, &folder):

@@ -73,6 +73,7 @@ func TestKeptDemoSaysHowToReachIt(t *testing.T) {
 
 func TestDemoHints(t *testing.T) {
 	for want, err := range map[string]error{
+		"another user":   &demo.LockedError{Account: "root"},
 		"make build":     &demo.MissingError{Path: "/x"},
 		"XDG_STATE_HOME": &demo.FolderError{Path: "/x", Reason: "is world-writable"},
 		"make demo":      demo.ErrNoSSHD,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"sync"
 	"time"
@@ -86,11 +85,10 @@ func (f *Fleet) bound(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 func (f *Fleet) start(ctx context.Context) error {
-	who, err := user.Current()
-	if err != nil {
-		return fmt.Errorf("finding out who is running the demo: %w", err)
+	var err error
+	if f.user, err = loginAccount(); err != nil {
+		return err
 	}
-	f.user = who.Username
 	if f.sshd, err = findSSHD(ctx, f.options.SSHD); err != nil {
 		return err
 	}
