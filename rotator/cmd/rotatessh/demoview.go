@@ -21,7 +21,12 @@ type demoView struct {
 	stdout, stderr io.Writer
 	json           bool
 
-	mu   sync.Mutex
+	mu      sync.Mutex
+	ended   bool
+	updates chan demo.Progress
+	drawn   chan struct{} // closed when the last update is on the screen
+
+	// What follows belongs to the goroutine that draws.
 	bars *mpb.Progress // nil where there is no terminal
 	bar  *mpb.Bar
 	last demo.Progress
@@ -29,25 +34,44 @@ type demoView struct {
 
 // newDemoView writes the result to stdout and the way there to stderr.
 func newDemoView(stdout, stderr io.Writer, asJSON bool) *demoView {
-	v := &demoView{stdout: stdout, stderr: stderr, json: asJSON}
+	v := &demoView{stdout: stdout, stderr: stderr, json: asJSON, updates: make(chan demo.Progress, 1024), drawn: make(chan struct{})}
 	if isTerminal(stderr) {
 		v.bars = mpb.New(mpb.WithOutput(stderr), mpb.PopCompletedMode(), mpb.WithWidth(30))
 	}
+	go v.draw()
 	return v
 }
 
-// Progress implements demo.Events.
+// Progress implements demo.Events. It never waits for the screen: whoever reports is in the middle of what is
+// being measured.
 func (v *demoView) Progress(p demo.Progress) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	news := p.Stage != v.last.Stage || p.Done != v.last.Done || p.Of != v.last.Of
-	switch {
-	case v.bars != nil:
-		v.draw(p)
-	case news:
-		fmt.Fprintf(v.stderr, "%6.1fs  %s%s\n", p.Elapsed.Seconds(), p.Stage, share(p))
+	if v.ended {
+		return
 	}
-	v.last = p
+	select {
+	case v.updates <- p:
+	default: // the screen is far behind; the next one tells more
+	}
+}
+
+func (v *demoView) draw() {
+	defer close(v.drawn)
+	for p := range v.updates {
+		news := p.Stage != v.last.Stage || p.Done != v.last.Done || p.Of != v.last.Of
+		switch {
+		case v.bars != nil:
+			v.move(p)
+		case news:
+			fmt.Fprintf(v.stderr, "%6.1fs  %s%s\n", p.Elapsed.Seconds(), p.Stage, share(p))
+		}
+		v.last = p
+	}
+	v.finish()
+	if v.bars != nil {
+		v.bars.Shutdown()
+	}
 }
 
 func share(p demo.Progress) string {
@@ -57,8 +81,8 @@ func share(p demo.Progress) string {
 	return fmt.Sprintf(", %d/%d", p.Done, p.Of)
 }
 
-// draw moves the bar, or begins a new one when the stage changes. The caller holds v.mu.
-func (v *demoView) draw(p demo.Progress) {
+// move moves the bar, or begins a new one when the stage changes.
+func (v *demoView) move(p demo.Progress) {
 	if v.bar == nil || p.Stage != v.last.Stage {
 		v.finish()
 		v.bar = v.newBar(p)
@@ -85,7 +109,7 @@ func (v *demoView) newBar(p demo.Progress) *mpb.Bar {
 	return bar
 }
 
-// finish leaves the present bar on the screen as it is. The caller holds v.mu.
+// finish leaves the present bar on the screen as it is.
 func (v *demoView) finish() {
 	if v.bar != nil {
 		v.bar.Abort(false)
@@ -94,15 +118,15 @@ func (v *demoView) finish() {
 	}
 }
 
-// end stops drawing.
+// end shows what is still to be shown and then nothing more. It may be called again.
 func (v *demoView) end() {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.finish()
-	if v.bars != nil {
-		v.bars.Shutdown()
-		v.bars = nil
+	if !v.ended {
+		v.ended = true
+		close(v.updates)
 	}
+	v.mu.Unlock()
+	<-v.drawn
 }
 
 // Done implements demo.Events.
