@@ -170,11 +170,7 @@ func (c *cluster) newWorker(t testing.TB, lines ...string) *worker {
 		"users: [{name: " + w.user + ", file: " + filepath.Join(w.sshd.Dir, "keys", "%u") + "}]",
 		"sshd: {address: " + w.sshd.Address + ", hostKeys: " + w.sshd.HostKeyFiles + "}",
 	}
-	defer func() { sshdtest.WriteFile(t, w.config, strings.Join(append(text, lines...), "\n")+"\n", 0o600) }()
-	if instance.MetadataURL == "" {
-		text = append(text, "worker: {arn: \""+instance.ARN+"\"}")
-		defer func() { w.env = append(w.env, c.aws.Env()...) }()
-	}
+	sshdtest.WriteFile(t, w.config, strings.Join(append(text, lines...), "\n")+"\n", 0o600)
 	w.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir,
 		"AWS_ENDPOINT_URL=" + c.aws.URL(), "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + instance.MetadataURL,

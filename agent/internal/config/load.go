@@ -1,14 +1,16 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
 // maxFile bounds what is read: a configuration is a page of text, and not a device.
@@ -54,15 +56,47 @@ func prefix(path string, err error) error {
 }
 
 func parse(data []byte) (Config, error) {
-	c := Default()
-	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
 		return Config{}, located(err)
 	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return Config{}, errors.New("more than one YAML document")
+	c := Default()
+	switch len(file.Docs) {
+	case 0:
+	case 1:
+		err = decode(file.Docs[0].Body, &c)
+	default:
+		err = errors.New("more than one YAML document")
+	}
+	if err != nil {
+		return Config{}, located(err)
 	}
 	return c, c.Validate()
+}
+
+// decode overwrites those fields of c that the document has a value for. A key without one, such as a section whose keys are all
+// commented out, keeps its default.
+func decode(doc ast.Node, c *Config) error {
+	if doc == nil || doc.Type() == ast.NullType || doc.Type() == ast.CommentType {
+		return nil
+	}
+	// The whole document first: a key without a value may be unknown all the same.
+	if err := yaml.NodeToValue(doc, new(Config), yaml.Strict()); err != nil {
+		return err
+	}
+	dropEmpty(doc)
+	return yaml.NodeToValue(doc, c, yaml.Strict())
+}
+
+func dropEmpty(node ast.Node) {
+	m, ok := node.(*ast.MappingNode)
+	if !ok {
+		return
+	}
+	m.Values = slices.DeleteFunc(m.Values, func(v *ast.MappingValueNode) bool { return v.Value.Type() == ast.NullType })
+	for _, v := range m.Values {
+		dropEmpty(v.Value)
+	}
 }
 
 // located turns the decoder's error, which quotes the file over several lines, into one line with its number.
