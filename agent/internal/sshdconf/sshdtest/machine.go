@@ -24,6 +24,8 @@ const (
 	Bob     = "bob"
 	Locked  = "locked"  // password field "!"
 	Expired = "expired" // account expired in 1970
+	Stale   = "stale"   // password to be changed
+	NoShell = "noshell" // log-in shell nologin
 )
 
 const inside = "ROTATESSH_TEST_MACHINE"
@@ -109,14 +111,19 @@ func furnish() error {
 }
 
 func addUsers() error {
-	for i, u := range []struct{ name, password, expires string }{
-		{Alice, "*", ""}, {Bob, "*", ""}, {Locked, "!", ""}, {Expired, "*", "1"},
+	for i, u := range []struct{ name, shell, shadow string }{
+		{Alice, "/bin/sh", "*:19000:0:99999:7::"},
+		{Bob, "/bin/sh", "*:19000:0:99999:7::"},
+		{Locked, "/bin/sh", "!:19000:0:99999:7::"},
+		{Expired, "/bin/sh", "*:19000:0:99999:7::1"},
+		{Stale, "/bin/sh", "*:19000:0:30:7::"},
+		{NoShell, "/usr/sbin/nologin", "*:19000:0:99999:7::"},
 	} {
 		id := 20001 + i
 		err := errors.Join(
-			appendTo("/etc/passwd", fmt.Sprintf("%s:x:%d:%d::/home/%s:/bin/sh\n", u.name, id, id, u.name)),
+			appendTo("/etc/passwd", fmt.Sprintf("%s:x:%d:%d::/home/%s:%s\n", u.name, id, id, u.name, u.shell)),
 			appendTo("/etc/group", fmt.Sprintf("%s:x:%d:\n", u.name, id)),
-			appendTo("/etc/shadow", fmt.Sprintf("%s:%s:19000:0:99999:7::%s:\n", u.name, u.password, u.expires)),
+			appendTo("/etc/shadow", fmt.Sprintf("%s:%s:\n", u.name, u.shadow)),
 			os.MkdirAll("/home/"+u.name+"/.ssh", 0o700),
 			os.Chown("/home/"+u.name, id, id),
 			os.Chown("/home/"+u.name+"/.ssh", id, id),

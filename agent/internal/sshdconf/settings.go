@@ -1,0 +1,124 @@
+package sshdconf
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Settings is sshd's effective configuration for one connection. The zero value has no settings.
+type Settings struct {
+	values map[string][]string // by keyword in lower case, one entry for each line
+}
+
+// parseSettings reads the output of sshd -T: a keyword and its arguments on each line.
+func parseSettings(output string) Settings {
+	values := make(map[string][]string)
+	for line := range strings.Lines(output) {
+		keyword, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		if keyword == "" {
+			continue
+		}
+		keyword = strings.ToLower(keyword)
+		if newer, renamed := formerNames[keyword]; renamed {
+			keyword = newer
+		}
+		values[keyword] = append(values[keyword], strings.TrimSpace(value))
+	}
+	return Settings{values: values}
+}
+
+// formerNames are keywords of OpenSSH before 8.5.
+var formerNames = map[string]string{
+	"pubkeyacceptedkeytypes":          "pubkeyacceptedalgorithms",
+	"challengeresponseauthentication": "kbdinteractiveauthentication",
+}
+
+// lines is every line of a keyword.
+func (s Settings) lines(keyword string) []string { return s.values[keyword] }
+
+// first is the first line of a keyword, "" if there is none.
+func (s Settings) first(keyword string) string {
+	if lines := s.values[keyword]; len(lines) > 0 {
+		return lines[0]
+	}
+	return ""
+}
+
+// words is the arguments of every line of a keyword.
+func (s Settings) words(keyword string) []string {
+	var words []string
+	for _, line := range s.values[keyword] {
+		words = append(words, fields(line)...)
+	}
+	return words
+}
+
+// off reports whether a yes-or-no keyword says no. One that is not there says nothing.
+func (s Settings) off(keyword string) bool { return s.first(keyword) == "no" }
+
+// none reports whether a keyword names nothing.
+func (s Settings) none(keyword string) bool {
+	value := s.first(keyword)
+	return value == "" || value == "none"
+}
+
+// fields splits at blanks outside double quotes, which newer versions of sshd put around a path with blanks.
+func fields(line string) []string {
+	quoted := false
+	words := strings.FieldsFunc(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return !quoted && (r == ' ' || r == '\t')
+	})
+	for i, word := range words {
+		words[i] = strings.Trim(word, `"`)
+	}
+	return words
+}
+
+// placeKeywords differ from machine to machine without any bearing on who may log in.
+var placeKeywords = []string{"port", "listenaddress", "pidfile", "hostkey", "hostcertificate"}
+
+// Hash is one text for the settings of several users, keyed by name: equal for machines whose sshd's treat
+// those users alike, whatever their addresses and host keys. Empty for no settings.
+func Hash(users map[string]Settings) string {
+	if len(users) == 0 {
+		return ""
+	}
+	sum := sha256.New()
+	for _, user := range slices.Sorted(maps.Keys(users)) {
+		sum.Write([]byte("user " + user + "\n"))
+		for _, keyword := range slices.Sorted(maps.Keys(users[user].values)) {
+			if slices.Contains(placeKeywords, keyword) {
+				continue
+			}
+			for _, line := range users[user].values[keyword] {
+				sum.Write([]byte(keyword + " " + line + "\n"))
+			}
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// loginKeywords decide whether a log-in with a key succeeds.
+var loginKeywords = []string{
+	"allowgroups", "allowusers", "authenticationmethods", "authorizedkeyscommand", "authorizedkeyscommanduser",
+	"authorizedkeysfile", "chrootdirectory", "denygroups", "denyusers", "forcecommand", "permitrootlogin",
+	"pubkeyacceptedalgorithms", "pubkeyauthentication", "pubkeyauthoptions", "refuseconnection", "requiredrsasize",
+	"revokedkeys", "strictmodes", "usepam",
+}
+
+// differences is the keywords that matter for a log-in and that a and b have otherwise.
+func differences(a, b Settings) []string {
+	var different []string
+	for _, keyword := range loginKeywords {
+		if !slices.Equal(a.values[keyword], b.values[keyword]) {
+			different = append(different, keyword)
+		}
+	}
+	return different
+}
