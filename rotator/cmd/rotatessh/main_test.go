@@ -19,12 +19,13 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts, %v", err)
 	}
+	bootstrap := build(t, "../bootstrap")
 	for _, script := range scripts {
 		params := testscript.Params{Files: []string{script}, RequireExplicitExec: true, Setup: isolate}
 		name := strings.TrimSuffix(filepath.Base(script), ".txtar")
 		t.Run(name, func(t *testing.T) {
 			if strings.HasPrefix(name, "aws") {
-				w := newWorld(t)
+				w := newWorld(t, bootstrap)
 				params.Setup, params.Cmds = w.setup, w.commands()
 			}
 			testscript.Run(t, params)

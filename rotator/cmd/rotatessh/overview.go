@@ -71,6 +71,11 @@ func (b *backend) overview(ctx context.Context, user string) (overview, error) {
 		return o, err
 	}
 	newestFirst(o.Reports)
+	for i := range o.Reports {
+		if o.Reports[i].Laggards == nil {
+			o.Reports[i].Laggards = []ledger.Laggard{} // a list in JSON, too
+		}
+	}
 	fleetState, err := b.fleetState(ctx, o.Secret.ARN)
 	if err != nil {
 		return o, err
@@ -112,7 +117,7 @@ func (b *backend) fleetState(ctx context.Context, secretARN string) (fleetState,
 }
 
 // rotationOf tells the state from the labels, and why from the rotator's reports, of which the newest
-// comes first.
+// comes first. A failed step counts until the same step has passed: AWS tries again from the first one.
 func rotationOf(s secretInfo, reports []ledger.Report) rotationInfo {
 	pending := s.pending()
 	if pending == "" {
@@ -124,12 +129,15 @@ func rotationOf(s secretInfo, reports []ledger.Report) rotationInfo {
 			r.Since = v.Created
 		}
 	}
+	passed := make(map[string]bool)
 	for _, report := range reports {
-		if report.VersionID == pending {
-			if !report.Passed {
-				r.State, r.Message = "failing", report.Phase+": "+report.Message
-			}
-			break
+		switch {
+		case report.VersionID != pending || passed[report.Phase]:
+		case report.Passed:
+			passed[report.Phase] = true
+		default:
+			r.State, r.Message = "failing", report.Phase+": "+report.Message
+			return r
 		}
 	}
 	return r

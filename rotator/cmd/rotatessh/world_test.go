@@ -52,9 +52,8 @@ type machine struct {
 	change  func(*ledger.Ack) // spoils its acknowledgements
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, bootstrap string) *world {
 	t.Helper()
-	bootstrap := build(t, "../bootstrap")
 	server, err := localaws.Start(localaws.Options{RetryRotationAfter: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +81,7 @@ func newWorld(t *testing.T) *world {
 func build(t *testing.T, pkg string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	if out, err := exec.Command("go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", binary, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", pkg, err, out)
 	}
 	return binary

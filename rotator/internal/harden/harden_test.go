@@ -26,7 +26,7 @@ func TestProgramsThatHoldPrivateKeysCannotDumpCore(t *testing.T) {
 	for name, args := range map[string][]string{"rotatessh": {"status"}, "bootstrap": nil} {
 		t.Run(name, func(t *testing.T) {
 			binary := filepath.Join(dir, name)
-			if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/"+name).CombinedOutput(); err != nil {
+			if out, err := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", binary, "../../cmd/"+name).CombinedOutput(); err != nil {
 				t.Fatalf("building: %v\n%s", err, out)
 			}
 			cmd := exec.Command(binary, args...)

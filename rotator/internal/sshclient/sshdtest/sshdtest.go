@@ -82,27 +82,52 @@ func Start(t testing.TB, kinds []string, lines ...string) *Server {
 		config = append(config, "HostKey "+file)
 	}
 	writeFile(t, s.KeysFile, string(ssh.MarshalAuthorizedKey(s.Key.PublicKey())))
-	// The first value of an option counts, so that a test can replace one of those above.
-	writeFile(t, filepath.Join(dir, "config"), strings.Join(append(lines, config...), "\n")+"\n")
+	writeConfig(t, binary, filepath.Join(dir, "config"), append(lines, config...))
 	serve(t, binary, filepath.Join(dir, "config"))
 	return s
 }
 
+// findSSHD gives the server's absolute path, which it needs to run itself again.
 func findSSHD(t testing.TB) string {
 	t.Helper()
-	for _, path := range []string{"/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"} {
-		if _, err := os.Stat(path); err == nil {
-			if os.Geteuid() == 0 {
-				// What the service's unit would make; sshd does not start as root without it.
-				if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			return path
+	for _, name := range []string{os.Getenv("ROTATESSH_SSHD"), "sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd"} {
+		found, err := exec.LookPath(name)
+		if err != nil {
+			continue
 		}
+		if found, err = filepath.Abs(found); err != nil {
+			t.Fatal(err)
+		}
+		if os.Geteuid() == 0 {
+			// What the service's unit would make; sshd does not start as root without it.
+			if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return found
 	}
 	t.Skip("not run: there is no sshd on this machine")
 	return ""
+}
+
+// writeConfig adds what only some versions know: later ones shut out an address after a few refused keys, and
+// consist of several programs, which lie elsewhere when the server is unpacked and not installed. The first
+// value of an option counts.
+func writeConfig(t testing.TB, binary, file string, lines []string) {
+	t.Helper()
+	helpers := filepath.Join(filepath.Dir(filepath.Dir(binary)), "lib", "openssh")
+	for _, line := range []string{"PerSourcePenalties no", "SshdSessionPath " + helpers + "/sshd-session", "SshdAuthPath " + helpers + "/sshd-auth"} {
+		if _, path, found := strings.Cut(line, " /"); found {
+			if _, err := os.Stat("/" + path); err != nil {
+				continue
+			}
+		}
+		writeFile(t, file, strings.Join(append([]string{line}, lines...), "\n")+"\n")
+		if exec.Command(binary, "-t", "-f", file).Run() == nil {
+			lines = append([]string{line}, lines...)
+		}
+	}
+	writeFile(t, file, strings.Join(lines, "\n")+"\n")
 }
 
 // serve runs sshd until the end of the test, and returns once it listens.

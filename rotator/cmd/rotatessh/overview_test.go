@@ -1,0 +1,80 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+func TestLeastFavourableAnswerCounts(t *testing.T) {
+	for _, test := range []struct {
+		answers []ledger.Accepted
+		want    ledger.Accepted
+	}{
+		{nil, ""},
+		{[]ledger.Accepted{ledger.Yes, ledger.Yes}, ledger.Yes},
+		{[]ledger.Accepted{ledger.Yes, ledger.Unverified}, ledger.Unverified},
+		{[]ledger.Accepted{ledger.Unverified, ledger.Yes}, ledger.Unverified},
+		{[]ledger.Accepted{ledger.No, ledger.Unverified, ledger.Yes}, ledger.No},
+		{[]ledger.Accepted{ledger.Yes, ledger.Unverified, ledger.No}, ledger.No},
+	} {
+		a := ledger.Ack{}
+		for _, accepted := range test.answers {
+			a.Users = append(a.Users, ledger.User{Keys: []ledger.KeyStatus{{Fingerprint: "other", Accepted: ledger.No}, {Fingerprint: "asked", Accepted: accepted}}})
+		}
+		if got := answer(a, "asked"); got != test.want {
+			t.Errorf("%v: %q, want %q", test.answers, got, test.want)
+		}
+	}
+}
+
+func TestRotationStateComesFromLabelsAndTheNewestReport(t *testing.T) {
+	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	labels := func(pending string) secretInfo {
+		return secretInfo{Versions: []versionInfo{{ID: "a", Labels: []string{labelCurrent}}, {ID: pending, Labels: []string{labelPending}, Created: at}}}
+	}
+	step := func(name, version string, passed bool, after time.Duration) ledger.Report {
+		return ledger.Report{VersionID: version, Passed: passed, Phase: name, Message: "m", At: at.Add(after)}
+	}
+	report := func(version string, passed bool, after time.Duration) ledger.Report {
+		return step("testSecret", version, passed, after)
+	}
+	for name, test := range map[string]struct {
+		secret  secretInfo
+		reports []ledger.Report
+		want    rotationInfo
+	}{
+		"nothing pending":      {secretInfo{Versions: []versionInfo{{ID: "a", Labels: []string{labelCurrent}}}}, []ledger.Report{report("a", false, 0)}, rotationInfo{State: "idle"}},
+		"pending is current":   {secretInfo{Versions: []versionInfo{{ID: "a", Labels: []string{labelCurrent, labelPending}}}}, nil, rotationInfo{State: "idle"}},
+		"no report":            {labels("b"), nil, rotationInfo{State: "in-progress", VersionID: "b", Since: at}},
+		"another's failure":    {labels("b"), []ledger.Report{report("a", false, 0)}, rotationInfo{State: "in-progress", VersionID: "b", Since: at}},
+		"failed":               {labels("b"), []ledger.Report{report("b", false, 2), report("b", true, 1)}, rotationInfo{State: "failing", VersionID: "b", Since: at, Message: "testSecret: m"}},
+		"another step passed":  {labels("b"), []ledger.Report{report("b", false, 1), step("setSecret", "b", true, 2)}, rotationInfo{State: "failing", VersionID: "b", Since: at, Message: "testSecret: m"}},
+		"passed after failure": {labels("b"), []ledger.Report{report("b", false, 1), report("b", true, 2)}, rotationInfo{State: "in-progress", VersionID: "b", Since: at}},
+	} {
+		newestFirst(test.reports)
+		if diff := cmp.Diff(test.want, rotationOf(test.secret, test.reports)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestAges(t *testing.T) {
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		0: "0s ago", -time.Second: "0s ago", 99 * time.Second: "99s ago", 100 * time.Second: "1m ago", 3 * time.Hour: "3h ago", 72 * time.Hour: "3d ago",
+	} {
+		if got := age(now, now.Add(-d)); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+	if got := age(now, time.Time{}); got != "never" {
+		t.Errorf("zero time: %q", got)
+	}
+	if a, b := due(now, now.Add(5*time.Minute)), due(now, now.Add(-5*time.Minute)); a != "in 5m" || b != "5m ago" {
+		t.Errorf("%q, %q", a, b)
+	}
+}
