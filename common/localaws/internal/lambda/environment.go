@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -145,7 +147,7 @@ func (e *environment) deliver(inv *invocation) error {
 	case reply := <-e.want:
 		return e.hand(inv, reply)
 	case <-e.exited:
-		return e.exitError()
+		return fmt.Errorf("Runtime exited without providing a reason: %s", e.reason) //nolint:revive // AWS's words
 	case <-ready.C:
 		e.kill()
 		<-e.exited
@@ -157,17 +159,14 @@ func (e *environment) deliver(inv *invocation) error {
 func (e *environment) hand(inv *invocation, reply chan<- *invocation) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.dead {
-		return e.exitError()
+	// A process that is gone already costs no invocation, even if wait has not run yet.
+	if e.dead || e.cmd.Process.Signal(syscall.Signal(0)) != nil {
+		return errors.New("Runtime exited without providing a reason") //nolint:revive // AWS's words
 	}
 	inv.deadline = time.Now().Add(e.fn.spec.Timeout)
 	e.running = inv
 	reply <- inv
 	return nil
-}
-
-func (e *environment) exitError() error {
-	return fmt.Errorf("Runtime exited without providing a reason: %s", e.reason) //nolint:revive // AWS's words
 }
 
 // abort takes inv away from the process; false means that it is answered already.

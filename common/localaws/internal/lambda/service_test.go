@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,11 +85,14 @@ func hostUntilKilled() {
 	if err != nil {
 		panic(err)
 	}
-	if _, err := s.Create(Spec{Name: "f", Command: []string{exe}, Env: []string{role + "=function"}}); err != nil {
+	if _, err := s.Create(Spec{Name: "f", Command: []string{exe}, Env: []string{role + "=function"}, Timeout: time.Minute}); err != nil {
 		panic(err)
 	}
-	if _, err := s.Invoke(context.Background(), "f", []byte("{}")); err != nil {
-		panic(err)
+	// One in an invocation: an idle process would notice the loss of its Runtime API by itself.
+	hanging := os.Getenv("HANGING")
+	s.InvokeAsync("f", []byte(`{"Do":"hang","For":"`+hanging+`"}`))
+	for exists(hanging) != nil {
+		time.Sleep(time.Millisecond)
 	}
 	fmt.Println(s.PIDs("f")[0])
 	select {}
@@ -359,7 +363,7 @@ func TestProcessDiesWithItsHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := exec.CommandContext(t.Context(), exe)
-	host.Env = append(os.Environ(), role+"=host")
+	host.Env = append(os.Environ(), role+"=host", "HANGING="+t.TempDir()+"/hanging")
 	out, err := host.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -381,6 +385,25 @@ func TestProcessDiesWithItsHost(t *testing.T) {
 	_ = host.Wait()
 	for stateOf(pid) != "" && stateOf(pid) != "Z" { // an orphan may wait for a slow init to reap it
 		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestProcessOutlivesTheThreadsOfItsHost(t *testing.T) {
+	s := newService(t, nil)
+	create(t, s, "function", time.Minute)
+	r, _ := invoke(t, s, order{})
+	var wg sync.WaitGroup
+	gate := make(chan struct{})
+	for range 100 {
+		wg.Go(func() {
+			goruntime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			<-gate
+		})
+	}
+	close(gate)
+	wg.Wait()
+	if again, _ := invoke(t, s, order{}); again.PID != r.PID {
+		t.Error("process died with a thread")
 	}
 }
 

@@ -250,6 +250,50 @@ func TestTakingPendingAwayEndsAFailedRotation(t *testing.T) {
 	})
 }
 
+func TestEndOfAFailedRotationNeedsNoOther(t *testing.T) {
+	for name, end := range map[string]func(b *bench){
+		"pending taken away": func(b *bench) { b.must("UpdateSecretVersionStage", move("AWSPENDING", "v2", "")) },
+		"secret deleted":     func(b *bench) { b.must("DeleteSecret", object{"SecretId": "s"}) },
+		"secret removed": func(b *bench) {
+			b.must("DeleteSecret", object{"SecretId": "s", "ForceDeleteWithoutRecovery": true})
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(*bench, stepEvent) error { time.Sleep(time.Second); return errors.New("always") }, nil)
+			b.secret()
+			b.must("RotateSecret", rotateInput("v2"))
+			time.Sleep(500 * time.Millisecond) // in createSecret
+			end(b)
+			time.Sleep(time.Hour)
+			if n := len(b.stepNames()); n != 1 {
+				t.Errorf("%s: %d steps, want 1", name, n)
+			}
+			b.Close()
+		})
+	}
+}
+
+func TestRotatorThatPutsCurrentItselfAbandonsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, e stepEvent) error {
+			if e.Step == "finishSecret" {
+				_, err := b.do("UpdateSecretVersionStage", move("AWSPENDING", "v2", ""))
+				return err
+			}
+			_, err := b.do("PutSecretValue", object{"SecretId": "s", "SecretString": "new", "ClientRequestToken": e.ClientRequestToken})
+			return err
+		}, nil)
+		b.secret()
+		b.must("RotateSecret", rotateInput("v2"))
+		synctest.Wait()
+		if diff := cmp.Diff(steps(), b.stepNames()); diff != "" {
+			t.Errorf("steps (-want +got):\n%s", diff)
+		}
+		b.wantLabels(map[string][]string{"v1": {"AWSPREVIOUS"}, "v2": {"AWSCURRENT"}})
+		b.Close()
+	})
+}
+
 func TestRotateImmediatelyFalseRunsTestSecretAlone(t *testing.T) {
 	for _, empty := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

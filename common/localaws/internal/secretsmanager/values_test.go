@@ -1,6 +1,7 @@
 package secretsmanager
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -125,6 +126,9 @@ func TestVersionsGiveWayOnlyWhenOldAndWithoutLabels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil, nil)
 		b.secret()
+		b.must("UpdateSecretVersionStage", move("KEPT", "", "v1"))
+		b.put("v2", "2")
+		b.put("v3", "3")
 		for len(b.secrets["s"].versions) < maxVersions {
 			b.must("PutSecretValue", object{"SecretId": "s", "SecretString": "x"})
 		}
@@ -135,7 +139,11 @@ func TestVersionsGiveWayOnlyWhenOldAndWithoutLabels(t *testing.T) {
 		if n := len(out["Versions"].([]any)); n != maxVersions {
 			t.Errorf("%d versions, want %d", n, maxVersions)
 		}
-		b.refuse("ResourceNotFoundException", "GetSecretValue", object{"SecretId": "s", "VersionId": token("v1")})
+		b.refuse("ResourceNotFoundException", "GetSecretValue", object{"SecretId": "s", "VersionId": token("v2")})
+		b.must("GetSecretValue", object{"SecretId": "s", "VersionId": token("v1")})
+		if !slices.Contains(b.Values(), "2") {
+			t.Error("the value of a removed version is forgotten")
+		}
 		b.Close()
 	})
 }
