@@ -82,26 +82,28 @@ func (c *cluster) createTable(ctx context.Context) error {
 // publish makes k the current keyset, with the schema and secret filled in.
 func (c *cluster) publish(t testing.TB, k keyset.Keyset) keystore.Document {
 	t.Helper()
-	k.Schema, k.SecretARN = keyset.Schema, secretARN
-	from, err := c.store.Fetch(t.Context())
-	if err != nil && !errors.Is(err, keyset.ErrEmpty) && keyset.CodeOf(err) == "" {
-		t.Fatal(err)
-	}
-	doc, err := c.store.Publish(t.Context(), from, k)
+	doc, err := c.tryPublish(k)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doc
 }
 
-// put makes text the current value of the keyset secret, whatever it is.
-func (c *cluster) put(t testing.TB, text string) {
-	t.Helper()
-	_, err := secretsmanager.NewFromConfig(c.cfg).PutSecretValue(t.Context(),
-		&secretsmanager.PutSecretValueInput{SecretId: aws.String(keysetSecret), SecretString: &text})
-	if err != nil {
-		t.Fatal(err)
+func (c *cluster) tryPublish(k keyset.Keyset) (keystore.Document, error) {
+	k.Schema, k.SecretARN = keyset.Schema, secretARN
+	ctx := context.Background()
+	from, err := c.store.Fetch(ctx)
+	if err != nil && !errors.Is(err, keyset.ErrEmpty) && keyset.CodeOf(err) == "" {
+		return keystore.Document{}, err
 	}
+	return c.store.Publish(ctx, from, k)
+}
+
+// put makes text the current value of the keyset secret, whatever it is.
+func (c *cluster) put(text string) error {
+	_, err := secretsmanager.NewFromConfig(c.cfg).PutSecretValue(context.Background(),
+		&secretsmanager.PutSecretValueInput{SecretId: aws.String(keysetSecret), SecretString: &text})
+	return err
 }
 
 // announce publishes the beacon of a document.

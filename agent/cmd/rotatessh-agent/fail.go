@@ -52,7 +52,7 @@ func hint(err error) string {
 		{state.ErrUnreadable, "an older keyset could get in without that record; if you are sure that none is published, remove the file"},
 		{keystore.ErrDenied, "the instance's role needs secretsmanager:GetSecretValue on the keyset secret, and kms:Decrypt if it has a key of its own"},
 		{keystore.ErrNotFound, "check keysetSecret and region in the configuration"},
-		{keyset.ErrEmpty, "nothing has been published yet: the first rotation does that"},
+		{keyset.ErrEmpty, "there has been a keyset before: the rotator publishes it again at its next run"},
 		{account.ErrUnknown, "create the account, or remove it from users in the configuration"},
 		{fs.ErrPermission, "the agent needs root, unless it manages only the files of its own user"},
 	} {

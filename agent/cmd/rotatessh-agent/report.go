@@ -58,8 +58,8 @@ func paths(users []ledger.User) []string {
 // headline is the state in one line.
 func headline(s keysync.Status) string {
 	switch {
-	case s.Outcome == "" && s.Failures > 0:
-		return "waiting for a keyset: " + s.LastError
+	case s.Generation == 0 && s.Code != "":
+		return "no keyset is in force: " + s.Code
 	case s.Outcome == "":
 		return "waiting: nothing has been published yet"
 	case s.Outcome == ledger.Failed:

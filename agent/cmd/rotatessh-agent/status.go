@@ -94,11 +94,11 @@ func printStatus(out io.Writer, s keysync.Status) error {
 	if s.KeysetARN != "" {
 		row("keyset", "%s version %s", s.KeysetARN, s.VersionID)
 	}
-	if s.Message != "" {
-		row("message", "%s", s.Message)
-	}
 	for _, u := range s.Users {
 		row("user", "%s: %s", u.Name, u.File)
+		if u.Message != "" {
+			row("", "%s", u.Message)
+		}
 		for _, k := range u.Keys {
 			row("", "%s %s, accepted: %s", k.State, k.Fingerprint, k.Accepted)
 		}

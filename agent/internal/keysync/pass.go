@@ -83,12 +83,10 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 func (s *Syncer) countFetch(refused *refusal) {
+	s.failures++
 	if refused == nil {
 		s.failures = 0
-		return
 	}
-	s.failures++
-	s.log.Log(levelOf(zap.WarnLevel, s.failures), "keeping the last good keyset", logging.Code(refused.Code), logging.VersionID(refused.versionID), zap.Error(refused))
 }
 
 // levelOf is the level for the nth report in a row of one thing: after the first, ever more rarely as loud.
@@ -156,6 +154,8 @@ func (s *Syncer) show(err error, a applied, refused *refusal) {
 		now, _ := s.Clock.Now()
 		st.SecretARN, st.KeysetARN, st.VersionID = s.doc.Keyset.SecretARN, s.doc.ARN, s.doc.VersionID
 		st.Generation, st.Phase = s.doc.Keyset.Generation, s.doc.Keyset.Phase(now)
+	} else if arn, seen, ok := s.Memory.Only(); ok {
+		st.SecretARN, st.KeysetARN, st.Generation = seen.SecretARN, arn, seen.Generation
 	}
 	st.Outcome, st.Code, st.Message = outcomeOf(a, refused)
 	if err == nil {

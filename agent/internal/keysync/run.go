@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/logging"
 )
 
 const (
@@ -40,7 +42,7 @@ func (s *Syncer) Run(ctx context.Context, bell Bell) {
 		if out.err != nil {
 			wait = min(wait, retryAfter(failed))
 			failed++
-			s.log.Log(levelOf(zap.ErrorLevel, failed), "pass failed", zap.Error(out.err), zap.Int("in_a_row", failed))
+			s.log.Log(levelOf(zap.ErrorLevel, failed), "pass failed", logging.Code(s.status.Code), zap.Error(out.err), zap.Int("in_a_row", failed))
 		} else {
 			failed = 0
 		}
