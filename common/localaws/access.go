@@ -31,8 +31,46 @@ func (s *Server) workerMay(ctx context.Context, r *wire.Request) bool {
 		return (r.Action == "GetSecretValue" || r.Action == "DescribeSecret") && s.isKeysetSecret(member(r, "SecretId"))
 	case "dynamodb":
 		return s.workerMayUseTable(ctx, r)
+	case "sqs":
+		return s.workerMayUseQueue(r)
+	case "sns":
+		return r.Action == "Subscribe" && r.Form.Get("Protocol") == "sqs" &&
+			r.Form.Get("TopicArn") == s.arn("sns", s.opts.Worker.Topic) && r.Form.Get("Endpoint") == s.arn("sqs", s.queueOf(r.Principal.Worker))
 	case "sts":
 		return r.Action == "GetCallerIdentity"
+	}
+	return false
+}
+
+// arn names a resource of the endpoint's region and account.
+func (s *Server) arn(service, name string) string {
+	return "arn:aws:" + service + ":" + s.opts.Region + ":" + s.opts.Account + ":" + name
+}
+
+// queueOf is the name of the queue that a worker may make.
+func (s *Server) queueOf(instanceARN string) string {
+	return s.opts.Worker.QueuePrefix + instanceARN[strings.LastIndex(instanceARN, "/")+1:]
+}
+
+// ownerTag ties a queue to the worker that may use it.
+const ownerTag = "instance-arn"
+
+// workerMayUseQueue goes by tags, since IAM cannot put an instance's id into the ARN of a queue: a worker
+// makes its own queue with its own tag, and uses queues that carry it.
+func (s *Server) workerMayUseQueue(r *wire.Request) bool {
+	t, ok := s.sqs.Target(r)
+	if !ok {
+		return false
+	}
+	me := r.Principal.Worker
+	switch r.Action {
+	case "CreateQueue":
+		return t.Name == s.queueOf(me) && t.RequestTags[ownerTag] == me
+	case "TagQueue":
+		return strings.HasPrefix(t.Name, s.opts.Worker.QueuePrefix) && t.RequestTags[ownerTag] == me
+	case "GetQueueUrl", "GetQueueAttributes", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility":
+		// Its own queue that is not there yet is answered as missing.
+		return t.Tags[ownerTag] == me || !t.Exists && t.Name == s.queueOf(me)
 	}
 	return false
 }
@@ -92,6 +130,11 @@ func (s *Server) resource(r *wire.Request) string {
 		return id
 	case "dynamodb":
 		return member(r, "TableName")
+	case "sqs":
+		t, _ := s.sqs.Target(r)
+		return t.ARN
+	case "sns":
+		return first(r.Form.Get("TopicArn"), r.Form.Get("SubscriptionArn"), r.Form.Get("Name"))
 	case "lambda":
 		return s.functions.ARN(r.Form.Get("FunctionName"))
 	}

@@ -168,3 +168,58 @@ func TestWorkerDoesNothingElse(t *testing.T) {
 	a.deny("events", "PutEvents", object{"Entries": []object{}})
 	a.deny("ssm", "SendCommand", object{})
 }
+
+func TestWorkerUsesItsOwnQueueOnly(t *testing.T) {
+	a := newAccess(t)
+	other := "arn:aws:ec2:us-east-1:111122223333:instance/i-0bbb"
+	url := func(name string) string { return a.URL() + "/111122223333/" + name }
+	create := func(name, owner string) object {
+		return object{"QueueName": name, "tags": object{"instance-arn": owner}}
+	}
+	use := []string{"GetQueueAttributes", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility"}
+
+	a.deny("sqs", "CreateQueue", object{"QueueName": "rotatessh-i-0aaa"})
+	a.deny("sqs", "CreateQueue", create("rotatessh-i-0aaa", other))
+	a.deny("sqs", "CreateQueue", create("rotatessh-i-0bbb", a.worker))
+	a.deny("sqs", "CreateQueue", create("elsewhere", a.worker))
+	a.allow("sqs", "GetQueueUrl", object{"QueueName": "rotatessh-i-0aaa"}) // and learns that it is missing
+	a.deny("sqs", "GetQueueUrl", object{"QueueName": "rotatessh-i-0bbb"})
+	a.allow("sqs", "CreateQueue", create("rotatessh-i-0aaa", a.worker))
+	a.operator("sqs", "CreateQueue", create("rotatessh-i-0bbb", other))
+	a.operator("sqs", "CreateQueue", object{"QueueName": "elsewhere"})
+
+	a.allow("sqs", "GetQueueUrl", object{"QueueName": "rotatessh-i-0aaa"})
+	for _, action := range use {
+		a.allow("sqs", action, object{"QueueUrl": url("rotatessh-i-0aaa")})
+		for _, name := range []string{"rotatessh-i-0bbb", "elsewhere", "nowhere"} {
+			a.deny("sqs", action, object{"QueueUrl": url(name)})
+		}
+		a.deny("sqs", action, object{})
+	}
+	for _, action := range []string{"SendMessage", "SetQueueAttributes", "DeleteQueue", "PurgeQueue", "UntagQueue", "ListQueueTags"} {
+		a.deny("sqs", action, object{"QueueUrl": url("rotatessh-i-0aaa")})
+	}
+	a.deny("sqs", "ListQueues", object{})
+
+	a.deny("sqs", "TagQueue", object{"QueueUrl": url("rotatessh-i-0aaa"), "Tags": object{"instance-arn": other}})
+	a.deny("sqs", "TagQueue", object{"QueueUrl": url("rotatessh-i-0aaa"), "Tags": object{"colour": "red"}})
+	a.deny("sqs", "TagQueue", object{"QueueUrl": url("elsewhere"), "Tags": object{"instance-arn": a.worker}})
+	a.allow("sqs", "TagQueue", object{"QueueUrl": url("rotatessh-i-0aaa"), "Tags": object{"instance-arn": a.worker}})
+}
+
+func TestWorkerSubscribesItsOwnQueueToTheTopic(t *testing.T) {
+	a := newAccess(t)
+	a.operator("sns", "CreateTopic", object{"Name": "rotatessh-keyset-published"})
+	const arn = "arn:aws:sns:us-east-1:111122223333:rotatessh-keyset-published"
+	subscribe := func(topic, protocol, queue string) object {
+		return object{"TopicArn": topic, "Protocol": protocol, "Endpoint": "arn:aws:sqs:us-east-1:111122223333:" + queue}
+	}
+	a.allow("sns", "Subscribe", subscribe(arn, "sqs", "rotatessh-i-0aaa"))
+	a.deny("sns", "Subscribe", subscribe(arn, "sqs", "rotatessh-i-0bbb"))
+	a.deny("sns", "Subscribe", subscribe(arn, "https", "rotatessh-i-0aaa"))
+	a.deny("sns", "Subscribe", subscribe(arn+"2", "sqs", "rotatessh-i-0aaa"))
+	for _, action := range []string{"Publish", "ListSubscriptionsByTopic", "SetTopicAttributes", "DeleteTopic"} {
+		a.deny("sns", action, object{"TopicArn": arn})
+	}
+	a.deny("sns", "Unsubscribe", object{"SubscriptionArn": arn + ":1"})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,4 +117,21 @@ func TestItemsExpire(t *testing.T) {
 		}
 		cancel()
 	})
+}
+
+func TestRecentForgetsTheOldest(t *testing.T) {
+	var r recent
+	for i := range maxRecent + 1 {
+		r.add(strconv.Itoa(i))
+	}
+	if got := r.all(); got[0] == "0" || got[len(got)-1] != strconv.Itoa(maxRecent) || len(got) < maxRecent/2 {
+		t.Errorf("%d entries from %s to %s", len(got), got[0], got[len(got)-1])
+	}
+	big := strings.Repeat("x", maxRecentBytes/4)
+	for range 10 {
+		r.add(big)
+	}
+	if n := len(r.all()); n > 4 || n < 2 {
+		t.Errorf("%d large entries", n)
+	}
 }

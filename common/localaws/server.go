@@ -28,6 +28,8 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws/internal/imds"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/sns"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/sqs"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
@@ -46,11 +48,14 @@ type Server struct {
 	faults     *faultList
 	identities *identities
 	metadata   *metadata
+	messages   recent // bodies that came into queues
 
 	secrets   *secretsmanager.Service
 	functions *lambda.Service
 	ec2       *ec2.Service
 	dynamodb  *dynamodb.Service
+	sqs       *sqs.Service
+	sns       *sns.Service
 	services  map[string]wire.Handler
 }
 

@@ -28,7 +28,7 @@ type SecretVersion = secretsmanager.Version
 // Snapshot returns a copy of the present state.
 func (s *Server) Snapshot() Snapshot {
 	return Snapshot{Secrets: s.secrets.States(), RotationTokens: s.secrets.RotationTokens(),
-		SecretValues: s.secrets.Values(), Items: s.items()}
+		SecretValues: s.secrets.Values(), Items: s.items(), Messages: s.messages.all()}
 }
 
 func (s *Server) items() []map[string]any {

@@ -10,6 +10,8 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/sns"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/sqs"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
@@ -23,11 +25,15 @@ func (s *Server) wire() {
 		RetryAfter: o.RetryRotationAfter, KeepVersions: o.KeepVersions, EmptyTestVersion: o.EmptyTestVersion})
 	s.dynamodb = dynamodb.New(dynamodb.Deps{})
 	s.ec2 = ec2.New(ec2.Deps{Region: o.Region, Account: o.Account})
+	s.sqs = sqs.New(sqs.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sqs"), Record: s.messages.add})
+	s.sns = sns.New(sns.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sns"), Deliver: s.sqs.Deliver})
 	s.services = map[string]wire.Handler{
 		"secretsmanager": s.secrets,
 		"dynamodb":       s.dynamodb,
 		"lambda":         s.functions,
 		"ec2":            s.ec2,
+		"sqs":            s.sqs,
+		"sns":            s.sns,
 	}
 }
 

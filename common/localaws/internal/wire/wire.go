@@ -145,7 +145,7 @@ func Denied(r *Request, resource string) error {
 	case r.Protocol == REST:
 		return &Error{Code: "AccessDeniedException", Message: msg, Status: http.StatusForbidden}
 	case r.Service == "sqs":
-		return &Error{Code: "AccessDenied", Message: msg, Status: http.StatusForbidden, QueryCode: "AccessDenied"}
+		return &Error{Code: "AccessDeniedException", Message: msg, Status: http.StatusForbidden, QueryCode: "AccessDenied"}
 	}
 	return &Error{Code: "AccessDeniedException", Message: msg}
 }

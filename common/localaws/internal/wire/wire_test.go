@@ -107,12 +107,18 @@ func TestReadyAnswersAreSentAsTheyAre(t *testing.T) {
 
 func TestDenialsSpeakAWSsWords(t *testing.T) {
 	worker := Principal{Worker: "arn:aws:ec2:us-east-1:111122223333:instance/i-0abc"}
-	for code, r := range map[string]*Request{
-		"AccessDeniedException": {Service: "secretsmanager", Action: "GetSecretValue", Protocol: JSON11},
-		"UnauthorizedOperation": {Service: "ec2", Action: "DescribeInstances", Protocol: EC2Query},
-		"AuthorizationError":    {Service: "sns", Action: "Publish", Protocol: Query},
-		"AccessDenied":          {Service: "sqs", Action: "SendMessage", Protocol: JSON10},
+	for _, c := range []struct {
+		code string
+		r    *Request
+	}{
+		{"AccessDeniedException", &Request{Service: "secretsmanager", Action: "GetSecretValue", Protocol: JSON11}},
+		{"AccessDeniedException", &Request{Service: "lambda", Action: "Invoke", Protocol: REST}},
+		{"AccessDeniedException", &Request{Service: "sqs", Action: "SendMessage", Protocol: JSON10}},
+		{"AccessDenied", &Request{Service: "sqs", Action: "SendMessage", Protocol: Query}},
+		{"UnauthorizedOperation", &Request{Service: "ec2", Action: "DescribeInstances", Protocol: EC2Query}},
+		{"AuthorizationError", &Request{Service: "sns", Action: "Publish", Protocol: Query}},
 	} {
+		code, r := c.code, c.r
 		r.Principal, r.Account = worker, "111122223333"
 		var e *Error
 		if !errors.As(Denied(r, "arn:x"), &e) || e.Code != code {
