@@ -150,7 +150,7 @@ func (w *world) follow(ctx context.Context, doc keystore.Document) {
 	if !slices.ContainsFunc(slices.Collect(maps.Values(w.workers)), func(m *machine) bool { return m.follows }) {
 		return
 	}
-	if err := os.WriteFile(w.sshd.KeysFile, []byte(file.String()), 0o600); err != nil {
+	if err := w.writeKeys(file.String()); err != nil {
 		w.t.Error(err)
 	}
 	w.pass++
@@ -172,6 +172,15 @@ func (w *world) follow(ctx context.Context, doc keystore.Document) {
 			w.t.Error(err)
 		}
 	}
+}
+
+// writeKeys replaces sshd's file in one go: log-ins happen at any time.
+func (w *world) writeKeys(content string) error {
+	temp := w.sshd.KeysFile + ".new"
+	if err := os.WriteFile(temp, []byte(content), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, w.sshd.KeysFile)
 }
 
 func (w *world) setup(env *testscript.Env) error {
@@ -265,13 +274,13 @@ func (w *world) accept(_ *testscript.TestScript, args []string) error {
 		m.follows = false
 	}
 	if args[0] == "nothing" {
-		return os.WriteFile(w.sshd.KeysFile, nil, 0o600)
+		return w.writeKeys("")
 	}
 	pair, err := (&backend{secret: w.arn, secrets: w.secrets}).pair(w.t.Context(), args[0])
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(w.sshd.KeysFile, []byte(pair.PublicKey().String()+"\n"), 0o600)
+	return w.writeKeys(pair.PublicKey().String() + "\n")
 }
 
 // until idle|acked|failing|noticed: until no rotation is pending, every agent has acknowledged once more, the
