@@ -49,7 +49,7 @@ func (i *Inspector) Inspect(ctx context.Context, s Subject) (Report, error) {
 	who := i.person(ctx, s.Account)
 	report.add(checkFile(s, report.Files)...)
 	if !settings.off("strictmodes") {
-		report.add(checkModes(s.File, s.Account)...)
+		report.add(i.owners(who).checkModes(s.File, s.Account)...)
 	}
 	report.add(checkReadable(s.File, s.Account, who.gids)...)
 	report.add(settings.findings(s, who)...)
@@ -67,7 +67,7 @@ func (i *Inspector) Inspect(ctx context.Context, s Subject) (Report, error) {
 func (i *Inspector) inspectBlindly(ctx context.Context, s Subject) Report {
 	var report Report
 	who := i.person(ctx, s.Account)
-	report.add(checkModes(s.File, s.Account)...)
+	report.add(i.owners(who).checkModes(s.File, s.Account)...)
 	report.add(checkReadable(s.File, s.Account, who.gids)...)
 	report.add(who.shadow.findings(s.Account, true, time.Now())...)
 	report.add(checkShell(s.Account)...)

@@ -15,7 +15,7 @@ import (
 // checkModes follows OpenSSH's safe_path: under StrictModes the file and every folder above it, up to the home or
 // to /, must belong to root or the user and be writable by nobody else. Links on the way are followed first, as
 // sshd does. Of a file that is not there yet, the folders that are there count.
-func checkModes(file string, a account.Account) []Finding {
+func (o owners) checkModes(file string, a account.Account) []Finding {
 	path, found, err := existing(file)
 	if err != nil {
 		return []Finding{{Code: CodeModes, Message: fmt.Sprintf("the way to %s cannot be followed: %v", file, err)}}
@@ -24,12 +24,18 @@ func checkModes(file string, a account.Account) []Finding {
 	if err != nil {
 		home = ""
 	}
-	findings := checkOne(path, !found, a)
+	findings := o.checkOne(path, !found, a)
 	for !(path == "/" || path == home && !found) {
 		path, found = filepath.Dir(path), false
-		findings = append(findings, checkOne(path, true, a)...)
+		findings = append(findings, o.checkOne(path, true, a)...)
 	}
 	return findings
+}
+
+// owners is whom sshd trusts to write the file beside root and the user.
+type owners struct {
+	// group is a group of the user alone, which Debian's sshd trusts; -1 for none.
+	group int
 }
 
 // existing is the file with the links on the way followed or, if it is not there, its nearest folder that is.
@@ -45,7 +51,7 @@ func existing(file string) (path string, found bool, err error) {
 	return path, false, err
 }
 
-func checkOne(path string, folder bool, a account.Account) []Finding {
+func (o owners) checkOne(path string, folder bool, a account.Account) []Finding {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return []Finding{{Code: CodeModes, Message: fmt.Sprintf("%s cannot be examined: %v", path, err)}}
@@ -57,20 +63,22 @@ func checkOne(path string, folder bool, a account.Account) []Finding {
 	if !folder && !info.Mode().IsRegular() {
 		add("", "%s is not a regular file", path)
 	}
-	if owner := owner(info); owner != 0 && owner != a.UID {
-		add(fmt.Sprintf("chown %s %s", a.Name, quote(path)), "%s belongs to uid %d, neither to root nor to %s", path, owner, a.Name)
+	uid, gid := ids(info)
+	if uid != 0 && uid != a.UID {
+		add(fmt.Sprintf("chown %s %s", a.Name, quote(path)), "%s belongs to uid %d, neither to root nor to %s", path, uid, a.Name)
 	}
-	if info.Mode().Perm()&0o022 != 0 {
-		add("chmod go-w "+quote(path), "%s may be written by others than its owner (mode %04o)", path, info.Mode().Perm())
+	mode := info.Mode().Perm()
+	if mode&0o002 != 0 || mode&0o020 != 0 && gid != o.group {
+		add("chmod go-w "+quote(path), "%s may be written by others than its owner (mode %04o)", path, mode)
 	}
 	return findings
 }
 
-func owner(info fs.FileInfo) int {
+func ids(info fs.FileInfo) (uid, gid int) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(stat.Uid)
+		return int(stat.Uid), int(stat.Gid)
 	}
-	return -1
+	return -1, -1
 }
 
 // checkReadable finds what keeps the user, as whom sshd opens the file, from reading it. Access control lists
@@ -102,15 +110,12 @@ func checkReadable(file string, a account.Account, gids []int) []Finding {
 
 // permits is the kernel's rule for mode bits: the first class that fits decides.
 func permits(info fs.FileInfo, need fs.FileMode, uid int, gids []int) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return true
-	}
+	owner, group := ids(info)
 	mode := info.Mode().Perm()
 	switch {
-	case int(stat.Uid) == uid:
+	case owner == uid:
 		return mode&(need<<6) != 0
-	case slices.Contains(gids, int(stat.Gid)):
+	case slices.Contains(gids, group):
 		return mode&(need<<3) != 0
 	default:
 		return mode&need != 0

@@ -17,6 +17,7 @@ import (
 type person struct {
 	groups []string // names
 	gids   []int
+	own    int // the primary group, if it has no other member; else -1
 	shadow shadow
 }
 
@@ -31,10 +32,10 @@ type shadow struct {
 }
 
 func (i *Inspector) person(ctx context.Context, a account.Account) person {
-	p := person{gids: []int{a.GID}}
+	p := person{gids: []int{a.GID}, own: -1}
 	if line, err := run(ctx, i.getent, "initgroups", a.Name); err == nil {
 		for _, word := range strings.Fields(strings.TrimPrefix(line, a.Name)) {
-			if gid, err := strconv.Atoi(word); err == nil {
+			if gid, err := strconv.Atoi(word); err == nil && gid != a.GID {
 				p.gids = append(p.gids, gid)
 			}
 		}
@@ -44,15 +45,36 @@ func (i *Inspector) person(ctx context.Context, a account.Account) person {
 		query = append(query, strconv.Itoa(gid))
 	}
 	if lines, err := run(ctx, i.getent, query...); err == nil {
-		for line := range strings.Lines(lines) {
-			name, _, _ := strings.Cut(line, ":")
-			p.groups = append(p.groups, name)
-		}
+		p.readGroups(lines, a)
 	}
 	if line, err := run(ctx, i.getent, "shadow", a.Name); err == nil {
 		p.shadow = parseShadow(line)
 	}
 	return p
+}
+
+// readGroups reads entries of the group database.
+func (p *person) readGroups(lines string, a account.Account) {
+	for line := range strings.Lines(lines) {
+		parts := strings.Split(strings.TrimRight(line, "\n"), ":")
+		if len(parts) != 4 {
+			continue
+		}
+		p.groups = append(p.groups, parts[0])
+		// That no other account has it as primary group is what its name stands for.
+		if parts[2] == strconv.Itoa(a.GID) && parts[0] == a.Name && (parts[3] == "" || parts[3] == a.Name) {
+			p.own = a.GID
+		}
+	}
+}
+
+// owners is whom this machine's sshd trusts with the file. Upstream it is nobody; Debian and its descendants let
+// a group of the user alone write.
+func (i *Inspector) owners(p person) owners {
+	if _, err := os.Stat(filepath.Join(i.etc, "debian_version")); err == nil {
+		return owners{group: p.own}
+	}
+	return owners{group: -1}
 }
 
 func parseShadow(line string) shadow {

@@ -39,7 +39,7 @@ type Config struct {
 type Inspector struct {
 	config Config
 	getent string
-	etc    string // where nologin is; another place in tests only
+	etc    string // where nologin and debian_version are
 }
 
 // New makes an Inspector. It looks at nothing yet.
