@@ -107,6 +107,7 @@ func decodeLambda(r *wire.Request, hr *http.Request) error {
 		return &wire.Error{Code: "InvalidParameterValueException", Message: "reading the function name: " + err.Error()}
 	}
 	r.Action = "Invoke"
-	r.Form = url.Values{"FunctionName": {name}, "InvocationType": {hr.Header.Get("X-Amz-Invocation-Type")}}
+	r.Form = url.Values{"FunctionName": {name}, "InvocationType": {hr.Header.Get("X-Amz-Invocation-Type")},
+		"Qualifier": {hr.URL.Query().Get("Qualifier")}, "LogType": {hr.Header.Get("X-Amz-Log-Type")}, "ClientContext": {hr.Header.Get("X-Amz-Client-Context")}}
 	return nil
 }

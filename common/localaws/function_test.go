@@ -1,6 +1,7 @@
 package localaws_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/rotatessh/rotatessh/common/localaws"
 )
@@ -31,6 +33,18 @@ func TestFunctionIsInvokedThroughTheSDK(t *testing.T) {
 	out, err := c.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: &arn, Payload: []byte(`{"do":"fail"}`)})
 	if err != nil || aws.ToString(out.FunctionError) != "Unhandled" {
 		t.Errorf("failing function answered %v, %v", out, err)
+	}
+	for code, in := range map[string]lambda.InvokeInput{
+		"InvalidParameterValueException": {LogType: types.LogTypeTail},
+		"InvalidRequestContentException": {Payload: []byte("{")},
+		"RequestTooLargeException":       {Payload: bytes.Repeat([]byte(" "), 6<<20+1)},
+	} {
+		in.FunctionName = &arn
+		_, err := c.Invoke(t.Context(), &in)
+		var api smithy.APIError
+		if !errors.As(err, &api) || api.ErrorCode() != code {
+			t.Errorf("Invoke = %v, want %s", err, code)
+		}
 	}
 	_, err = c.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("nobody")})
 	var missing *types.ResourceNotFoundException

@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -22,6 +23,9 @@ func (s *Service) Handle(ctx context.Context, r *wire.Request) (any, error) {
 	if !s.Exists(name) {
 		return nil, errNoFunction(s.ARN(name))
 	}
+	if err := checkInvoke(r); err != nil {
+		return nil, err
+	}
 	payload := r.Body
 	if len(payload) == 0 {
 		payload = []byte("{}")
@@ -35,8 +39,29 @@ func (s *Service) Handle(ctx context.Context, r *wire.Request) (any, error) {
 	case "DryRun":
 		return &wire.Answer{Status: http.StatusNoContent}, nil
 	default:
-		return nil, &wire.Error{Code: "InvalidParameterValueException", Message: "invalid InvocationType " + kind}
+		return nil, invalidParameter("invalid InvocationType " + kind)
 	}
+}
+
+// checkInvoke refuses what would otherwise be left out in silence.
+func checkInvoke(r *wire.Request) error {
+	switch {
+	case r.Form.Get("LogType") == "Tail":
+		return invalidParameter("localaws returns no logs: LogType must be None")
+	case r.Form.Get("ClientContext") != "":
+		return invalidParameter("localaws passes no ClientContext on")
+	case r.Form.Get("Qualifier") != "" && r.Form.Get("Qualifier") != "$LATEST":
+		return invalidParameter("localaws has no versions and aliases: Qualifier must be $LATEST")
+	case len(r.Body) > maxPayload:
+		return &wire.Error{Code: "RequestTooLargeException", Message: "Request must be smaller than 6291456 bytes for the InvokeFunction operation", Status: http.StatusRequestEntityTooLarge}
+	case len(r.Body) > 0 && !json.Valid(r.Body):
+		return &wire.Error{Code: "InvalidRequestContentException", Message: "Could not parse request body into json"}
+	}
+	return nil
+}
+
+func invalidParameter(msg string) error {
+	return &wire.Error{Code: "InvalidParameterValueException", Message: msg}
 }
 
 func (s *Service) handleSync(ctx context.Context, name string, payload []byte) (any, error) {
