@@ -25,6 +25,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/eventbridge"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/imds"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
@@ -49,6 +50,7 @@ type Server struct {
 	identities *identities
 	metadata   *metadata
 	messages   recent // bodies that came into queues
+	seen       recent // events that were put on the bus
 
 	secrets   *secretsmanager.Service
 	functions *lambda.Service
@@ -56,6 +58,7 @@ type Server struct {
 	dynamodb  *dynamodb.Service
 	sqs       *sqs.Service
 	sns       *sns.Service
+	events    *eventbridge.Service
 	services  map[string]wire.Handler
 }
 

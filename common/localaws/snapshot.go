@@ -15,8 +15,8 @@ type Snapshot struct {
 	RotationTokens []string          // every one issued, the latest 50,000
 	SecretValues   []string          // every value put, removed ones too, the latest 50,000
 	Items          []map[string]any  // every DynamoDB item, in DynamoDB's JSON
-	Events         []json.RawMessage // every event put on a bus, the latest ones
-	Messages       []string          // every SQS body delivered to a queue, the latest ones
+	Events         []json.RawMessage // every event put on the bus, the latest 100,000
+	Messages       []string          // every body that came into a queue, the latest 100,000
 }
 
 // SecretState is one secret; its Versions are by id.
@@ -27,8 +27,12 @@ type SecretVersion = secretsmanager.Version
 
 // Snapshot returns a copy of the present state.
 func (s *Server) Snapshot() Snapshot {
-	return Snapshot{Secrets: s.secrets.States(), RotationTokens: s.secrets.RotationTokens(),
+	out := Snapshot{Secrets: s.secrets.States(), RotationTokens: s.secrets.RotationTokens(),
 		SecretValues: s.secrets.Values(), Items: s.items(), Messages: s.messages.all()}
+	for _, e := range s.seen.all() {
+		out.Events = append(out.Events, json.RawMessage(e))
+	}
+	return out
 }
 
 func (s *Server) items() []map[string]any {

@@ -2,12 +2,14 @@ package localaws
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/eventbridge"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/lambda"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sns"
@@ -27,6 +29,9 @@ func (s *Server) wire() {
 	s.ec2 = ec2.New(ec2.Deps{Region: o.Region, Account: o.Account})
 	s.sqs = sqs.New(sqs.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sqs"), Record: s.messages.add})
 	s.sns = sns.New(sns.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sns"), Deliver: s.sqs.Deliver})
+	s.events = eventbridge.New(eventbridge.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("eventbridge"),
+		Record:  func(event json.RawMessage) { s.seen.add(string(event)) },
+		ToQueue: s.sqs.Deliver, ToTopic: s.sns.PublishFrom, ToFunction: s.functions.InvokeAsync})
 	s.services = map[string]wire.Handler{
 		"secretsmanager": s.secrets,
 		"dynamodb":       s.dynamodb,
@@ -34,11 +39,13 @@ func (s *Server) wire() {
 		"ec2":            s.ec2,
 		"sqs":            s.sqs,
 		"sns":            s.sns,
+		"events":         s.events,
 	}
 }
 
 func (s *Server) closeServices() {
 	s.secrets.Close()
+	s.events.Close()
 	s.functions.Close()
 }
 
@@ -48,7 +55,13 @@ func (s *Server) invokeStep(ctx context.Context, functionARN string, payload []b
 	return err
 }
 
-func (s *Server) emit(secretsmanager.Event) {}
+// emit puts an event of Secrets Manager's on the default bus.
+func (s *Server) emit(e secretsmanager.Event) {
+	err := s.events.Put(eventbridge.Event{Source: "aws.secretsmanager", DetailType: e.DetailType, Resources: e.Resources, Detail: e.Detail})
+	if err != nil {
+		s.log.Error("event lost", zap.Error(err))
+	}
+}
 
 // expireEvery is how often items whose time to live has passed are deleted. AWS promises days only.
 const expireEvery = time.Minute
