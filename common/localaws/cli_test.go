@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rotatessh/rotatessh/common/localaws"
 )
@@ -29,6 +30,7 @@ func awsCLI(t *testing.T, s *localaws.Server, args ...string) string {
 }
 
 func TestCommandLineRotatesASecret(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, localaws.Options{})
 	if got := awsCLI(t, r.Server, "secretsmanager", "list-secrets", "--query", "SecretList[].Name"); got != "/dev/ssh" {
 		t.Errorf("list-secrets: %q", got)
@@ -41,5 +43,43 @@ func TestCommandLineRotatesASecret(t *testing.T) {
 	got := awsCLI(t, r.Server, "secretsmanager", "describe-secret", "--secret-id", "/dev/ssh", "--query", "VersionIdsToStages.\""+token+"\"")
 	if got != "AWSCURRENT" {
 		t.Errorf("describe-secret: new version has %q", got)
+	}
+}
+
+func TestCommandLineReachesEveryService(t *testing.T) {
+	t.Parallel()
+	s := start(t, localaws.Options{})
+	i := runInstance(t, s, localaws.Instance{Tags: map[string]string{"RotateSSHKeys": "True"}})
+	function(t, s, "echo", "echo", time.Minute)
+	payload := t.TempDir() + "/payload"
+	queue := s.URL() + "/111122223333/q"
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"sts get-caller-identity --query Account", "111122223333"},
+		{"ec2 describe-instances --filters Name=tag:RotateSSHKeys,Values=True --query Reservations[].Instances[].InstanceId", i.ID},
+		{"sqs create-queue --queue-name q", queue},
+		{"sqs send-message --message-body hello --queue-url " + queue + " --query MD5OfMessageBody", "5d41402abc4b2a76b9719d911017c592"},
+		{"sqs receive-message --queue-url " + queue + " --query Messages[].Body", "hello"},
+		{"sns create-topic --name t --query TopicArn", "arn:aws:sns:us-east-1:111122223333:t"},
+		{"sns list-topics --query Topics[].TopicArn", "arn:aws:sns:us-east-1:111122223333:t"},
+		{"events put-rule --name r --schedule-expression rate(5minutes) --query RuleArn", ""},
+		{"events put-events --entries [{\"Source\":\"s\",\"DetailType\":\"d\",\"Detail\":\"{}\"}] --query FailedEntryCount", "0"},
+		{"dynamodb create-table --table-name T --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH --query TableDescription.TableName", "T"},
+		{"dynamodb put-item --table-name T --item {\"pk\":{\"S\":\"a\"}}", ""},
+		{"dynamodb scan --table-name T --query Items[].pk.S", "a"},
+		{"lambda invoke --function-name echo --query StatusCode " + payload, "200"},
+	} {
+		args := strings.Fields(c.args)
+		for i, a := range args {
+			args[i] = strings.ReplaceAll(a, "rate(5minutes)", "rate(5 minutes)")
+		}
+		if got := awsCLI(t, s, args...); c.want != "" && got != c.want {
+			t.Errorf("aws %s: %q, want %q", c.args, got, c.want)
+		}
+	}
+	if got, err := os.ReadFile(payload); err != nil || !strings.Contains(string(got), `"name":"echo"`) {
+		t.Errorf("lambda invoke wrote %s, %v", got, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sns"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sqs"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/sts"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
@@ -40,6 +41,7 @@ func (s *Server) wire() {
 		"sqs":            s.sqs,
 		"sns":            s.sns,
 		"events":         s.events,
+		"sts":            sts.New(),
 	}
 }
 
