@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -45,7 +46,8 @@ func (s *Service) transactWriteItems(r *wire.Request, in *transactInput) (any, e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	done, err := s.replayed(in.ClientRequestToken, r.Body)
+	content := contentOf(r.Body)
+	done, err := s.replayed(in.ClientRequestToken, content)
 	if done || err != nil {
 		return transactOutput{}, err
 	}
@@ -55,20 +57,31 @@ func (s *Service) transactWriteItems(r *wire.Request, in *transactInput) (any, e
 	}
 	out, err := commitTransaction(writes, in.ReturnConsumedCapacity)
 	if err == nil && in.ClientRequestToken != "" {
-		s.tokens[in.ClientRequestToken] = transactToken{sha256.Sum256(r.Body), time.Now()}
+		s.tokens[in.ClientRequestToken] = transactToken{content, time.Now()}
 	}
 	return out, err
 }
 
+// contentOf identifies a request whatever the order of its members, which differs from one encoding to the next.
+func contentOf(body []byte) [sha256.Size]byte {
+	var doc any
+	if json.Unmarshal(body, &doc) == nil {
+		if sorted, err := json.Marshal(doc); err == nil {
+			body = sorted
+		}
+	}
+	return sha256.Sum256(body)
+}
+
 // replayed reports whether the transaction of this token has been done; the same token for another one is refused.
-func (s *Service) replayed(token string, body []byte) (bool, error) {
+func (s *Service) replayed(token string, content [sha256.Size]byte) (bool, error) {
 	for t, known := range s.tokens {
 		if time.Since(known.at) > tokenLife {
 			delete(s.tokens, t)
 		}
 	}
 	known, ok := s.tokens[token]
-	if ok && known.content != sha256.Sum256(body) {
+	if ok && known.content != content {
 		return false, &wire.Error{Code: "IdempotentParameterMismatchException", Message: "Request uses the same ClientRequestToken as an earlier one with other parameters"}
 	}
 	return ok, nil
