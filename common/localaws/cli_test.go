@@ -66,9 +66,9 @@ func TestCommandLineReachesEveryService(t *testing.T) {
 		{"sns list-topics --query Topics[].TopicArn", "arn:aws:sns:us-east-1:111122223333:t"},
 		{"events put-rule --name r --schedule-expression rate(5minutes) --query RuleArn", ""},
 		{"events put-events --entries [{\"Source\":\"s\",\"DetailType\":\"d\",\"Detail\":\"{}\"}] --query FailedEntryCount", "0"},
-		{"dynamodb create-table --table-name T --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH --query TableDescription.TableName", "T"},
-		{"dynamodb put-item --table-name T --item {\"pk\":{\"S\":\"a\"}}", ""},
-		{"dynamodb scan --table-name T --query Items[].pk.S", "a"},
+		{"dynamodb create-table --table-name items --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH --query TableDescription.TableName", "items"},
+		{"dynamodb put-item --table-name items --item {\"pk\":{\"S\":\"a\"}}", ""},
+		{"dynamodb scan --table-name items --query Items[].pk.S", "a"},
 		{"lambda invoke --function-name echo --query StatusCode " + payload, "200"},
 	} {
 		args := strings.Fields(c.args)
