@@ -102,7 +102,7 @@ func (f *Fleet) Copy(ctx context.Context, r Rotation) (Copied, error) {
 	if err := upload(ctx, w, r.Pair, source); err != nil {
 		return Copied{}, fmt.Errorf("copying a file: %w", err)
 	}
-	arrived, err := os.ReadFile(filepath.Join(w.file("incoming"), filepath.Base(source)))
+	arrived, err := os.ReadFile(filepath.Join(w.home(), filepath.Base(source)))
 	if err != nil {
 		return Copied{}, fmt.Errorf("reading the copied file: %w", err)
 	}
@@ -119,7 +119,7 @@ func upload(ctx context.Context, w *Worker, pair keypair.Pair, source string) er
 	if err != nil {
 		return err
 	}
-	_, err = client.Upload(ctx, sources, w.file("incoming"), nil)
+	_, err = client.Upload(ctx, sources, w.home(), nil)
 	return err
 }
 

@@ -120,9 +120,11 @@ func (s *sshServer) config(w *Worker, extra []string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "ListenAddress 127.0.0.1\nPort %d\n", w.Port)
 	for _, k := range w.hostKeys {
-		fmt.Fprintf(&b, "HostKey %s\n", k.file)
+		fmt.Fprintf(&b, "HostKey \"%s\"\n", k.file)
 	}
-	fmt.Fprintf(&b, "AuthorizedKeysFile %s/%%u\n", w.keysDir())
+	fmt.Fprintf(&b, "AuthorizedKeysFile \"%s/%%u\"\n", w.keysDir())
+	// A home of its own, or every log-in would run the start-up file of the shell of whoever runs the demo.
+	fmt.Fprintf(&b, "SetEnv \"HOME=%s\"\n", w.home())
 	b.WriteString(`StrictModes yes
 PidFile none
 UsePAM no

@@ -41,6 +41,9 @@ func (w *Worker) file(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *Worker) keysDir() string { return w.file("keys") }
 
+// home is where copied files go, too.
+func (w *Worker) home() string { return w.file("home") }
+
 func (w *Worker) keysFile() string { return filepath.Join(w.keysDir(), w.user) }
 
 func (w *Worker) setSSHD(p *process) {
@@ -63,7 +66,7 @@ func (w *Worker) Target() sshclient.Target {
 func newWorker(parent, user string, n int) (*Worker, error) {
 	w := &Worker{Name: fmt.Sprintf("worker-%d", n), user: user}
 	w.dir = filepath.Join(parent, w.Name)
-	for _, dir := range []string{w.dir, w.keysDir(), w.file("state"), w.file("incoming")} {
+	for _, dir := range []string{w.dir, w.keysDir(), w.file("state"), w.home()} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the folder of %s: %w", w.Name, err)
 		}
