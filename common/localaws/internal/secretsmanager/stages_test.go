@@ -3,6 +3,8 @@ package secretsmanager
 import (
 	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func move(label, from, to string) object {
@@ -65,6 +67,17 @@ func TestLabelWithoutHolderIsAttached(t *testing.T) {
 	b.secret()
 	b.must("UpdateSecretVersionStage", move("NEW", "", "v1"))
 	b.wantLabels(map[string][]string{"v1": {"AWSCURRENT", "NEW"}})
+}
+
+func TestLabelsAreShownInOrder(t *testing.T) {
+	b := newBench(t, nil, nil)
+	b.secret()
+	b.put("v2", "2", "Z", "AWSPENDING", "B")
+	b.must("UpdateSecretVersionStage", move("AWSCURRENT", "v1", "v2"))
+	out := b.must("GetSecretValue", object{"SecretId": "s"})
+	if diff := cmp.Diff([]any{"AWSCURRENT", "AWSPENDING", "B", "Z"}, out["VersionStages"]); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
 }
 
 func TestVersionHoldsTwentyLabels(t *testing.T) {

@@ -46,7 +46,7 @@ type version struct {
 	id       string
 	str      *string
 	binary   []byte
-	labels   []string
+	labels   []string // sorted, as AWS shows them
 	created  time.Time
 	accessed time.Time
 }
@@ -92,6 +92,11 @@ func (sec *secret) removeVersion(id string) {
 	sec.versions = slices.DeleteFunc(sec.versions, func(v *version) bool { return v.id == id })
 }
 
+func (v *version) add(label string) {
+	v.labels = append(v.labels, label)
+	slices.Sort(v.labels)
+}
+
 func (v *version) drop(label string) {
 	v.labels = slices.DeleteFunc(v.labels, func(l string) bool { return l == label })
 }
@@ -106,12 +111,12 @@ func (s *Service) attach(sec *secret, v *version, label string) {
 	if old != nil {
 		old.drop(label)
 	}
-	v.labels = append(v.labels, label)
+	v.add(label)
 	if label == current && old != nil {
 		if p := sec.labelled(previous); p != nil {
 			p.drop(previous)
 		}
-		old.labels = append(old.labels, previous)
+		old.add(previous)
 	}
 	if label != pending && label != previous {
 		s.labelEvent(sec, v, label)
