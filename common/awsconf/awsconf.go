@@ -88,6 +88,9 @@ type boundedClient struct {
 
 // Do implements aws.HTTPClient.
 func (c *boundedClient) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = readOnly{req.Body}
+	}
 	resp, err := c.client.Do(req)
 	if err != nil {
 		return nil, err
@@ -95,6 +98,12 @@ func (c *boundedClient) Do(req *http.Request) (*http.Response, error) {
 	resp.Body = &boundedBody{ReadCloser: resp.Body, left: c.limit}
 	return resp, nil
 }
+
+// readOnly hides that a body has the method WriteTo. The SDK closes a request's body once the answer's header
+// is there, while net/http may still be asking whether there is more of it. Read then says that there is
+// not; the SDK's WriteTo reports io.EOF, which net/http takes for a failed request: it closes the
+// connection under the answer that is being read (seen with smithy-go v1.28.9 against a fast server).
+type readOnly struct{ io.ReadCloser }
 
 type boundedBody struct {
 	io.ReadCloser

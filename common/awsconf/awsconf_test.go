@@ -102,3 +102,38 @@ func TestAMissingRegionSaysHowToSetOne(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// closedBody is a request body whose sender has closed it while net/http still asks for more.
+type closedBody struct{ *strings.Reader }
+
+func (closedBody) WriteTo(io.Writer) (int64, error) { return 0, io.EOF }
+
+func (closedBody) Close() error { return nil }
+
+func TestClosingARequestsBodyLeavesTheAnswerWhole(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(50 * time.Millisecond) // for the client to be told what its body said
+		_, _ = io.WriteString(w, "whole")
+	}))
+	t.Cleanup(server.Close)
+	isolate(t, server.URL)
+	cfg, err := awsconf.Load(t.Context(), awsconf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, closedBody{strings.NewReader("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = 2
+	resp, err := cfg.HTTPClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != "whole" {
+		t.Errorf("answer is %q, %v", got, err)
+	}
+}
