@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 
-	"github.com/rotatessh/rotatessh/agent/internal/acceptance"
 	"github.com/rotatessh/rotatessh/agent/internal/account"
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
 	"github.com/rotatessh/rotatessh/agent/internal/state"
@@ -24,7 +22,7 @@ var (
 	_ keysync.Bell      = (*wake.Bell)(nil)
 	_ keysync.Accounts  = accounts{}
 	_ keysync.Files     = files{}
-	_ keysync.Verifier  = verifier{}
+	_ keysync.Verifier  = (*verifier)(nil)
 	_ keysync.Reporter  = (*reporter)(nil)
 	_ wake.BeaconReader = (*ledger.Client)(nil)
 )
@@ -46,22 +44,4 @@ func (f files) Rewrite(ctx context.Context, t keysync.Target, change func([]byte
 
 func (f files) Read(ctx context.Context, t keysync.Target) ([]byte, error) {
 	return f.w.Read(ctx, userfile.Target(t))
-}
-
-// verifier asks sshd.
-type verifier struct{ asker *acceptance.Asker }
-
-func (v verifier) Verify(ctx context.Context, q keysync.Question) keysync.Verdict {
-	r, err := v.asker.Ask(ctx, acceptance.Question{User: q.User, Accept: q.Accept, Refuse: q.Refuse})
-	verdict := keysync.Verdict{
-		Answers:      make(map[string]keysync.Answer, len(r.Answers)),
-		HostKeys:     r.HostKeys,
-		Banner:       r.Banner,
-		Err:          err,
-		NotListening: errors.Is(err, acceptance.ErrNotListening),
-	}
-	for _, a := range r.Answers {
-		verdict.Answers[a.Fingerprint] = keysync.Answer{Accepted: a.Accepted, Why: a.Why}
-	}
-	return verdict
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"go.uber.org/zap"
 
-	"github.com/rotatessh/rotatessh/agent/internal/acceptance"
 	"github.com/rotatessh/rotatessh/agent/internal/config"
 	"github.com/rotatessh/rotatessh/agent/internal/identity"
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
@@ -78,10 +77,6 @@ func (w *world) source() *keystore.Reader {
 	return keystore.NewReader(secretsmanager.NewFromConfig(w.aws), w.cfg.KeysetSecret)
 }
 
-func (w *world) verifier() verifier {
-	return verifier{asker: acceptance.New(acceptance.Config{Address: w.cfg.SSHD.Address, HostKeyFiles: w.cfg.SSHD.HostKeys})}
-}
-
 // syncer puts the agent's main part together. The state folder must be locked.
 func (w *world) syncer(client *ledger.Client, r *reporter, c keysync.Config) (*keysync.Syncer, error) {
 	memory, err := state.OpenMemory(w.cfg.StateDir, w.worker.ARN)
@@ -98,7 +93,7 @@ func (w *world) syncer(client *ledger.Client, r *reporter, c keysync.Config) (*k
 		Recorder: client,
 		Accounts: accounts{},
 		Files:    files{&userfile.Writer{}},
-		Verifier: w.verifier(),
+		Verifier: newVerifier(w.cfg.SSHD),
 		Memory:   memory,
 		Clock:    w.clock,
 		Reporter: r,

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
-	"github.com/rotatessh/rotatessh/agent/internal/account"
-	"github.com/rotatessh/rotatessh/agent/internal/authkeys"
 	"github.com/rotatessh/rotatessh/agent/internal/config"
-	"github.com/rotatessh/rotatessh/agent/internal/userfile"
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/keystore"
 )
@@ -17,8 +15,9 @@ import (
 type finding struct {
 	Subject string `json:"subject"`
 	OK      bool   `json:"ok"`
+	Code    string `json:"code,omitempty"` // stable reason code of what is wrong
 	Detail  string `json:"detail"`
-	Hint    string `json:"hint,omitempty"`
+	Hint    string `json:"hint,omitempty"` // how to put it right
 }
 
 // check looks at everything a pass needs and changes nothing. It is an error when something would fail.
@@ -28,11 +27,9 @@ func check(ctx context.Context, opts options) error {
 		return err
 	}
 	findings := []finding{{Subject: "configuration", OK: true, Detail: opts.config}}
-	doc, more := checkKeyset(ctx, cfg, opts)
+	doc, more := checkKeyset(ctx, cfg, opts.stderr)
 	findings = append(findings, more...)
-	for _, u := range cfg.Users {
-		findings = append(findings, checkUser(ctx, u, doc.Keyset))
-	}
+	findings = append(findings, checkUsers(ctx, cfg, doc.Keyset)...)
 	if err := printFindings(opts, findings); err != nil {
 		return err
 	}
@@ -50,14 +47,24 @@ func check(ctx context.Context, opts options) error {
 
 func found(subject, detail string, err error) finding {
 	if err != nil {
-		return finding{Subject: subject, Detail: err.Error(), Hint: hint(err)}
+		return finding{Subject: subject, Code: codeOf(err), Detail: err.Error(), Hint: hint(err)}
 	}
 	return finding{Subject: subject, OK: true, Detail: detail}
 }
 
+func codeOf(err error) string {
+	if coded, ok := errors.AsType[interface {
+		error
+		FailureCode() string
+	}](err); ok {
+		return coded.FailureCode()
+	}
+	return string(keyset.CodeOf(err))
+}
+
 // checkKeyset finds out who the machine is and reads the keyset, which may be unpublished.
-func checkKeyset(ctx context.Context, cfg config.Config, opts options) (keystore.Document, []finding) {
-	w, err := survey(ctx, cfg, opts.stderr)
+func checkKeyset(ctx context.Context, cfg config.Config, stderr io.Writer) (keystore.Document, []finding) {
+	w, err := survey(ctx, cfg, stderr)
 	if err != nil {
 		return keystore.Document{}, []finding{found("identity", "", err)}
 	}
@@ -67,23 +74,10 @@ func checkKeyset(ctx context.Context, cfg config.Config, opts options) (keystore
 	if errors.Is(err, keyset.ErrEmpty) {
 		detail, err = "nothing has been published yet", nil
 	}
+	if err != nil {
+		doc.Keyset = keyset.Keyset{} // what does not validate is not to be looked at
+	}
 	return doc, append(list, found("keyset", detail, err))
-}
-
-// checkUser looks the account up, reads its file and compares it with the keyset.
-func checkUser(ctx context.Context, u config.User, k keyset.Keyset) finding {
-	subject := "user " + u.Name
-	a, err := account.Lookup(ctx, u.Name)
-	if err != nil {
-		return found(subject, "", err)
-	}
-	path := u.Expand(a.Home)
-	data, err := (&userfile.Writer{}).Read(ctx, userfile.Target{User: u.Name, UID: a.UID, GID: a.GID, Home: a.Home, Path: path})
-	if err != nil {
-		return found(subject, "", err)
-	}
-	c := authkeys.Read(data, k.SecretARN)
-	return found(subject, fmt.Sprintf("%s holds %d managed and %d other keys", path, len(c.Block), len(c.Foreign)), nil)
 }
 
 func printFindings(opts options, findings []finding) error {
@@ -97,13 +91,12 @@ func printFindings(opts options, findings []finding) error {
 		if !f.OK {
 			word = "FAIL"
 		}
-		if _, err := fmt.Fprintf(opts.stdout, "%s %s: %s\n", word, f.Subject, f.Detail); err != nil {
-			return err
-		}
+		line := fmt.Sprintf("%s %s: %s\n", word, f.Subject, f.Detail)
 		if f.Hint != "" {
-			if _, err := fmt.Fprintf(opts.stdout, "     hint: %s\n", f.Hint); err != nil {
-				return err
-			}
+			line += fmt.Sprintf("     hint: %s\n", f.Hint)
+		}
+		if _, err := io.WriteString(opts.stdout, line); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -170,7 +170,7 @@ func (c *cluster) newWorker(t testing.TB, lines ...string) *worker {
 		"stateDir: " + filepath.Join(w.dir, "state"),
 		"logLevel: debug",
 		"users: [{name: " + w.user + ", file: " + filepath.Join(w.sshd.Dir, "keys", "%u") + "}]",
-		"sshd: {address: " + w.sshd.Address + ", hostKeys: " + w.sshd.HostKeyFiles + "}",
+		"sshd: {address: " + w.sshd.Address + ", hostKeys: " + w.sshd.HostKeyFiles + ", configFile: " + w.sshd.Config + "}",
 	}
 	sshdtest.WriteFile(t, w.config, strings.Join(append(text, lines...), "\n")+"\n", 0o600)
 	w.env = []string{

@@ -55,6 +55,13 @@ type SSHD struct {
 	HostKeys string `yaml:"hostKeys"`
 	// Port is where the controller reaches sshd; 0 means the port of Address.
 	Port int `yaml:"port"`
+	// Program is sshd itself, which is asked for its effective configuration.
+	Program string `yaml:"program"`
+	// ConfigFile is the configuration file that it runs with; empty means sshd's own default.
+	ConfigFile string `yaml:"configFile"`
+	// Controllers are the IP addresses from which log-ins come: sshd may treat them otherwise than the agent, which asks from this
+	// machine. Empty means that addresses of this machine's networks stand for them.
+	Controllers []string `yaml:"controllers"`
 }
 
 // Beacon is the cheap poll.
@@ -82,7 +89,7 @@ func Default() Config {
 		StateDir:     "/var/lib/rotatessh",
 		LogLevel:     "info",
 		Users:        []User{{Name: "ec2-user"}},
-		SSHD:         SSHD{Address: "127.0.0.1:22", HostKeys: "/etc/ssh/ssh_host_*_key.pub"},
+		SSHD:         SSHD{Address: "127.0.0.1:22", HostKeys: "/etc/ssh/ssh_host_*_key.pub", Program: "/usr/sbin/sshd"},
 		Beacon:       Beacon{Interval: time.Minute},
 		FullCheck:    FullCheck{Interval: 2 * time.Hour},
 		Subscription: Subscription{Topic: "rotatessh-keyset-published", QueuePrefix: "rotatessh-"},

@@ -52,7 +52,7 @@ users:
   - {name: "CORP\\bob"}
 protect: ["SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
 worker: {arn: "arn:aws:ec2:eu-west-1:111122223333:instance/i-0123456789abcdef0"}
-sshd: {address: "[::1]:2222", hostKeys: /k/*.pub, port: 22}
+sshd: {address: "[::1]:2222", hostKeys: /k/*.pub, port: 22, program: /opt/sshd, configFile: /opt/conf, controllers: [10.0.0.1]}
 beacon: {interval: 5m}
 fullCheck: {interval: 1h30m}
 subscription: {enabled: true, topic: t, queuePrefix: q-}
@@ -65,7 +65,7 @@ subscription: {enabled: true, topic: t, queuePrefix: q-}
 		Users:        []config.User{{Name: "alice", File: "/etc/ssh/keys/%u", Options: "restrict,pty"}, {Name: `CORP\bob`}},
 		Protect:      []string{"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
 		Worker:       config.Worker{ARN: "arn:aws:ec2:eu-west-1:111122223333:instance/i-0123456789abcdef0"},
-		SSHD:         config.SSHD{Address: "[::1]:2222", HostKeys: "/k/*.pub", Port: 22},
+		SSHD:         config.SSHD{Address: "[::1]:2222", HostKeys: "/k/*.pub", Port: 22, Program: "/opt/sshd", ConfigFile: "/opt/conf", Controllers: []string{"10.0.0.1"}},
 		Beacon:       config.Beacon{Interval: 5 * time.Minute},
 		FullCheck:    config.FullCheck{Interval: 90 * time.Minute},
 		Subscription: config.Subscription{Enabled: true, Topic: "t", QueuePrefix: "q-"},
@@ -122,7 +122,7 @@ func TestValidateReportsEveryFault(t *testing.T) {
 	c := config.Config{
 		StateDir: "relative", Protect: []string{"MD5:aa"}, Worker: config.Worker{ARN: "i-1"},
 		Users:  []config.User{{Name: ""}, {Name: "a b"}, {Name: "x", File: "%k"}, {Name: "x", Options: "nonsense"}},
-		SSHD:   config.SSHD{Address: "127.0.0.1", HostKeys: "[", Port: 70000},
+		SSHD:   config.SSHD{Address: "127.0.0.1", HostKeys: "[", Port: 70000, Program: "sshd", ConfigFile: "conf", Controllers: []string{"10.0.0.0/8"}},
 		Beacon: config.Beacon{Interval: time.Millisecond}, FullCheck: config.FullCheck{Interval: 48 * time.Hour},
 		Subscription: config.Subscription{Topic: "a topic", QueuePrefix: strings.Repeat("q", 61)},
 	}
@@ -133,7 +133,7 @@ func TestValidateReportsEveryFault(t *testing.T) {
 	for _, want := range []string{
 		"keysetSecret is empty", "ledgerTable is empty", `stateDir "relative"`, `logLevel ""`, `protect "MD5:aa"`, `worker.arn "i-1"`,
 		`user name "" is not one`, `user name "a b" is not one`, `user "x": file "%k"`, `user "x" is listed twice`, `user "x": options`,
-		`sshd.address "127.0.0.1"`, `sshd.hostKeys "["`, "sshd.port 70000", "beacon.interval 1ms", "fullCheck.interval 48h0m0s",
+		`sshd.address "127.0.0.1"`, `sshd.hostKeys "["`, "sshd.port 70000", `sshd.program "sshd"`, `sshd.configFile "conf"`, `sshd.controllers "10.0.0.0/8"`, "beacon.interval 1ms", "fullCheck.interval 48h0m0s",
 		`subscription.topic "a topic"`, "subscription.queuePrefix",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -206,7 +206,7 @@ func TestShippedFileHasEveryKeyWithItsDefault(t *testing.T) {
 		t.Fatalf("with every key put in force: %v\n%s", err, text)
 	}
 	want := config.Default()
-	want.Protect = []string{}
+	want.Protect, want.SSHD.Controllers = []string{}, []string{}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("the values shown are not the defaults: %s", diff)
 	}

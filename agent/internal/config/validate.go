@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -95,6 +96,12 @@ func (f *faults) sshd(s SSHD) {
 		f.add("sshd.hostKeys %q is not a pattern of file names", s.HostKeys)
 	}
 	f.check(s.Port >= 0 && s.Port <= 65535, "sshd.port %d is not a port", s.Port)
+	f.check(filepath.IsAbs(s.Program), "sshd.program %q is not an absolute path", s.Program)
+	f.check(s.ConfigFile == "" || filepath.IsAbs(s.ConfigFile), "sshd.configFile %q is not an absolute path", s.ConfigFile)
+	for _, c := range s.Controllers {
+		_, err := netip.ParseAddr(c)
+		f.check(err == nil, "sshd.controllers %q is not an IP address", c)
+	}
 }
 
 func isPort(s string) bool {

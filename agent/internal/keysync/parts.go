@@ -43,10 +43,12 @@ type Files interface {
 
 // Question is what a Verifier is to find out about one user.
 type Question struct {
-	User   string
-	File   string             // the file that holds the keys
-	Accept []keyset.PublicKey // in the order of asking
-	Refuse keyset.PublicKey   // asked last; zero for none
+	Account account.Account
+	File    string             // the file that holds the keys
+	Options string             // that stand before each of them
+	Block   []string           // fingerprints read back from the managed block
+	Accept  []keyset.PublicKey // in the order of asking
+	Refuse  keyset.PublicKey   // asked last; zero for none
 }
 
 // Answer is what was found out about one key.
@@ -55,7 +57,7 @@ type Answer struct {
 	Why      string
 }
 
-// Verdict is what a Verifier found out. Answers holds every key of the question, by fingerprint.
+// Verdict is what a Verifier found out, about log-ins and not only about its own connection. Answers holds every key of the question, by fingerprint.
 type Verdict struct {
 	Answers      map[string]Answer
 	HostKeys     []string

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rotatessh/rotatessh/agent/internal/account"
 	"github.com/rotatessh/rotatessh/agent/internal/authkeys"
 	"github.com/rotatessh/rotatessh/agent/internal/config"
 	"github.com/rotatessh/rotatessh/common/keyset"
@@ -58,7 +59,7 @@ func (s *Syncer) applyUser(ctx context.Context, u config.User, m *userMemory, j 
 		result.Code, result.Message = f.Code, f.Error()
 		return result, f
 	}
-	target, err := s.locate(ctx, u, j.taken)
+	target, acct, err := s.locate(ctx, u, j.taken)
 	if err != nil {
 		return fail(err, CodeAccount)
 	}
@@ -67,7 +68,7 @@ func (s *Syncer) applyUser(ctx context.Context, u config.User, m *userMemory, j 
 	if err != nil {
 		return fail(err, CodeFile)
 	}
-	s.verify(ctx, m, target, data, j)
+	s.verify(ctx, m, Question{Account: acct, File: target.Path, Options: u.Options}, data, j)
 	after, err := s.Files.Read(ctx, target)
 	if err != nil {
 		return fail(err, CodeFile)
@@ -86,20 +87,20 @@ func (s *Syncer) applyUser(ctx context.Context, u config.User, m *userMemory, j 
 }
 
 // locate finds the account and its file, and refuses one that could let other accounts in.
-func (s *Syncer) locate(ctx context.Context, u config.User, taken map[string]string) (Target, error) {
-	account, err := s.Accounts.Lookup(ctx, u.Name)
+func (s *Syncer) locate(ctx context.Context, u config.User, taken map[string]string) (Target, account.Account, error) {
+	a, err := s.Accounts.Lookup(ctx, u.Name)
 	if err != nil {
-		return Target{}, err
+		return Target{}, a, err
 	}
-	path := u.Expand(account.Home)
-	if !u.Personal() && !strings.HasPrefix(path, account.Home+"/") {
-		return Target{}, fault(CodeSharedFile, "file %q is outside the account's home and its pattern has neither %%u nor %%h: sshd may read it for every account", path)
+	path := u.Expand(a.Home)
+	if !u.Personal() && !strings.HasPrefix(path, a.Home+"/") {
+		return Target{}, a, fault(CodeSharedFile, "file %q is outside the account's home and its pattern has neither %%u nor %%h: sshd may read it for every account", path)
 	}
 	if other, ok := taken[path]; ok {
-		return Target{}, fault(CodeSharedFile, "file %q is also that of user %q", path, other)
+		return Target{}, a, fault(CodeSharedFile, "file %q is also that of user %q", path, other)
 	}
 	taken[path] = u.Name
-	return Target{User: u.Name, UID: account.UID, GID: account.GID, Home: account.Home, Path: path}, nil
+	return Target{User: u.Name, UID: a.UID, GID: a.GID, Home: a.Home, Path: path}, a, nil
 }
 
 // rewrite replaces the managed block and gives what the file holds afterwards.
@@ -175,11 +176,18 @@ func judge(undisturbed bool, merged authkeys.Result, result ledger.User) error {
 		}
 		wanted = append(wanted, k.Fingerprint)
 		if k.Accepted == ledger.No {
-			return fault(CodeNotAccepted, "sshd refuses the %s key %s", k.State, k.Fingerprint)
+			return fault(CodeNotAccepted, "sshd refuses the %s key %s%s", k.State, k.Fingerprint, because(k.Why))
 		}
 	}
 	if !slices.Equal(wanted, result.Fingerprints) {
 		return fault(CodeDrift, "the managed block read back holds other keys than were written")
 	}
 	return nil
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }

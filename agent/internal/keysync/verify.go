@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rotatessh/rotatessh/agent/internal/authkeys"
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
@@ -24,13 +25,13 @@ type subject struct {
 	keys string
 }
 
-// verify asks sshd about one user's keys, unless what it said last still stands.
-func (s *Syncer) verify(ctx context.Context, m *userMemory, t Target, data []byte, j job) {
-	now := subject{path: t.Path, file: sha256.Sum256(data), keys: describe(j.keyset)}
+// verify asks sshd about one user's keys, unless what it said last still stands. The question comes with everything but the keys.
+func (s *Syncer) verify(ctx context.Context, m *userMemory, q Question, data []byte, j job) {
+	now := subject{path: q.File, file: sha256.Sum256(data), keys: describe(j.keyset)}
 	if !j.full && now == m.asked && m.settled() {
 		return
 	}
-	q := Question{User: t.User, File: t.Path}
+	q.Block = fingerprints(authkeys.Read(data, j.keyset.SecretARN).Block)
 	for _, k := range j.keyset.Keys {
 		q.Accept = append(q.Accept, k.PublicKey)
 	}
