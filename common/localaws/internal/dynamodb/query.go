@@ -1,6 +1,8 @@
 package dynamodb
 
 import (
+	"iter"
+	"slices"
 	"sort"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb/attr"
@@ -84,7 +86,7 @@ func (t *table) keyCondition(scope *expr.Scope, text string) (*expr.KeyCondition
 }
 
 // matching lists the entries of a query in its order, from its start key on.
-func (t *table) matching(c *expr.KeyCondition, in *queryInput) ([]*entry, error) {
+func (t *table) matching(c *expr.KeyCondition, in *queryInput) (iter.Seq2[int, *entry], error) {
 	var entries []*entry
 	if p := t.rows.partition(c.Partition); p != nil {
 		entries = p.entries
@@ -100,10 +102,7 @@ func (t *table) matching(c *expr.KeyCondition, in *queryInput) ([]*entry, error)
 		}
 		entries = beyond(entries, k.sort, backward)
 	}
-	if backward {
-		entries = reversed(entries)
-	}
-	return entries, nil
+	return inOrder(entries, backward), nil
 }
 
 // beyond drops the entries up to and including the start key, which need not exist any more.
@@ -114,13 +113,9 @@ func beyond(entries []*entry, start attr.Value, backward bool) []*entry {
 	return entries[sort.Search(len(entries), func(i int) bool { return attr.Compare(entries[i].sort, start) > 0 }):]
 }
 
-// reversed copies at most as much as one page can take.
-func reversed(entries []*entry) []*entry {
-	out := make([]*entry, 0, len(entries))
-	size := 0
-	for i := len(entries) - 1; i >= 0 && size <= maxPage; i-- {
-		out = append(out, entries[i])
-		size += entries[i].size
+func inOrder(entries []*entry, backward bool) iter.Seq2[int, *entry] {
+	if backward {
+		return slices.Backward(entries)
 	}
-	return out
+	return slices.All(entries)
 }
