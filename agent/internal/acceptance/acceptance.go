@@ -6,6 +6,10 @@
 // a log-in would succeed: sshd answers yes too under PermitRootLogin no, before a second factor, for an
 // account that PAM has locked, and for a key that only AuthorizedKeysCommand knows. Package sshdconf finds
 // those. Nor does it speak for other source addresses than loopback.
+//
+// Caveat: sshd 9.8 and later punish an address from which many connections come that end without a log-in. On
+// IPv4 loopback the questions come from changing addresses, which avoids that; with sshd on another address
+// they cannot.
 package acceptance
 
 import (
@@ -36,6 +40,8 @@ var (
 	// ErrHostKey says that what answered does not hold one of this machine's host keys: it is not the sshd
 	// that was meant, or it loads its keys from elsewhere.
 	ErrHostKey = errors.New("unknown host key")
+
+	errSilent = errors.New("sshd closed the connection before it said anything")
 )
 
 // Config says which sshd to ask.
@@ -105,15 +111,29 @@ func (a *Asker) Ask(ctx context.Context, q Question) (Result, error) {
 	return result, err
 }
 
-// converse connects, lets d put its questions, and hangs up. It returns nil when the conversation came to its
-// end, whatever the answers, and notes in result what it learnt of the server.
+// converse connects and lets d put its questions. Where nobody listens to one of our own addresses, or sshd hangs
+// up on it without a word, as TCP wrappers make it do, the machine's usual address is tried.
 func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey, result *Result) error {
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
-	raw, err := a.sources.dial(ctx, a.config.Address)
+	if source, ok := a.sources.own(a.config.Address); ok {
+		if conn, err := dialFrom(ctx, source, a.config.Address); err == nil {
+			err := a.converseOver(ctx, conn, d, keys, result)
+			if !errors.Is(err, errSilent) {
+				return err
+			}
+		}
+	}
+	conn, err := dial(ctx, a.config.Address)
 	if err != nil {
 		return cmp.Or(a.interruption(ctx), err)
 	}
+	return a.converseOver(ctx, conn, d, keys, result)
+}
+
+// converseOver lets d put its questions over raw, and hangs up. It returns nil when the conversation came to its
+// end, whatever the answers, and notes in result what it learnt of the server.
+func (a *Asker) converseOver(ctx context.Context, raw net.Conn, d *dialogue, keys []ssh.PublicKey, result *Result) error {
 	defer raw.Close()
 	// ssh's own Timeout ends with the TCP connection; a peer that stalls later would hold the agent for ever.
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
@@ -152,7 +172,7 @@ func (a *Asker) explain(ctx context.Context, err error, pin *hostKeyPin, conn *g
 		return fmt.Errorf("sshd turned the connection away, saying %q", refusal)
 	}
 	if conn.banner() == "" {
-		return fmt.Errorf("sshd closed the connection before it said anything: %w", err)
+		return fmt.Errorf("%w: %w", errSilent, err)
 	}
 	return fmt.Errorf("asking sshd: %w", err)
 }

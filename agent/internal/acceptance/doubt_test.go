@@ -192,6 +192,24 @@ func TestAskReportsEveryHostKeyFile(t *testing.T) {
 	}
 }
 
+// With several host keys, sshd must show one whose file is there.
+func TestAskAsksForKnownHostKey(t *testing.T) {
+	user := sshdtest.User(t)
+	server := sshdtest.Configure(t)
+	second := filepath.Join(server.Dir, "second_key")
+	sshdtest.WriteHostKey(t, second)
+	server.Rewrite(t, "HostKey "+second)
+	server.Start(t)
+	pair := sshdtest.NewPair(t)
+	server.Allow(t, user, pair.Public.String())
+	for _, files := range []string{server.HostKeyFiles, second + ".pub"} {
+		got, err := New(Config{Address: server.Address, HostKeyFiles: files}).Ask(t.Context(), Question{User: user, Accept: []keyset.PublicKey{pair.Public}})
+		if err != nil || accepted(got) != "yes" {
+			t.Errorf("%s: answers are %+v, error %v", files, got.Answers, err)
+		}
+	}
+}
+
 func TestAskStopsCountingAnswersWhenDisconnected(t *testing.T) {
 	user := sshdtest.User(t)
 	server := sshdtest.Start(t, "MaxAuthTries 2")

@@ -1,6 +1,9 @@
 package acceptance
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -89,6 +92,34 @@ func TestAskSaysThatItIsPenalised(t *testing.T) {
 		return
 	}
 	t.Errorf("this sshd does not punish failed log-ins\n%s", server.Stop())
+}
+
+// TCP wrappers, which Debian's sshd obeys, may know 127.0.0.1 alone.
+func TestAskFallsBackToUsualAddress(t *testing.T) {
+	sshdtest.NeedPrivate(t)
+	for name, text := range map[string]string{
+		"/etc/hosts.allow":   "sshd: 127.0.0.1\n",
+		"/etc/hosts.deny":    "sshd: ALL\n",
+		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n", // they look names up
+	} {
+		before, err := os.ReadFile(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		sshdtest.WriteFile(t, name, text, 0o644)
+		t.Cleanup(func() { os.WriteFile(name, before, 0o644) })
+	}
+	user := sshdtest.User(t)
+	server := sshdtest.Start(t)
+	pair := sshdtest.NewPair(t)
+	server.Allow(t, user, pair.Public.String())
+	got, err := asker(server).Ask(t.Context(), Question{User: user, Accept: []keyset.PublicKey{pair.Public}})
+	if err != nil || accepted(got) != "yes" {
+		t.Errorf("answers are %+v, error %v", got.Answers, err)
+	}
+	if got.Source != "127.0.0.1" && strings.Contains(server.Stop(), "refused connect") {
+		t.Errorf("source is %q", got.Source)
+	}
 }
 
 func TestSourcesAreApart(t *testing.T) {

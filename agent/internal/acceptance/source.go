@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // sources hands out loopback addresses to ask from.
@@ -35,15 +36,26 @@ func (s *sources) take() netip.Addr {
 	return netip.AddrFrom4([4]byte{127, byte(1 + n%254), 83, 72})
 }
 
-// dial connects to address, from a loopback address of our own if it is IPv4 loopback.
-func (s *sources) dial(ctx context.Context, address string) (net.Conn, error) {
-	if onLoopback(address) {
-		dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.take(), 0))}
-		if conn, err := dialer.DialContext(ctx, "tcp", address); err == nil {
-			return conn, nil
-		}
-		// Perhaps this machine has less of a loopback network, or localhost is ::1 only.
+// own is an address to ask from, if the peer is on IPv4 loopback.
+func (s *sources) own(address string) (netip.Addr, bool) {
+	if !onLoopback(address) {
+		return netip.Addr{}, false
 	}
+	return s.take(), true
+}
+
+// patience is how long an address of our own is tried: loopback connects at once, unless a packet filter drops
+// what does not come from 127.0.0.1.
+const patience = time.Second
+
+// dialFrom connects to address from source.
+func dialFrom(ctx context.Context, source netip.Addr, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))}
+	return dialer.DialContext(ctx, "tcp", address)
+}
+
+// dial connects to address from wherever the system likes.
+func dial(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w at %s", ErrNotListening, address)

@@ -10,7 +10,7 @@ import (
 func TestMain(m *testing.M) { sshdtest.Main(m) }
 
 func inspector(s *sshdtest.Server) *Inspector {
-	return New(Config{File: s.Config, Address: s.Address})
+	return New(Config{Program: s.Program, File: s.Config, Address: s.Address})
 }
 
 func lookup(t *testing.T, user string) account.Account {

@@ -131,6 +131,16 @@ func chown(user string) func(*testing.T, *sshdtest.Server, string, keyset.Public
 
 func TestWhatAnAnswerMeans(t *testing.T) {
 	sshdtest.NeedPrivate(t)
+	testMeanings(t)
+}
+
+func TestWhatAnAnswerMeansElsewhere(t *testing.T) {
+	sshdtest.NeedForeign(t)
+	testMeanings(t)
+}
+
+func testMeanings(t *testing.T) {
+	t.Helper()
 	for _, m := range meanings() {
 		t.Run(m.name, func(t *testing.T) { m.test(t) })
 	}

@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -64,19 +63,25 @@ func pair(t testing.TB, private crypto.Signer, err error) Pair {
 func writeHostKey(t testing.TB, name string) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	writePrivate(t, name, private, err)
+}
+
+// WriteHostKey makes a host key of another type than the server's own, NAME, and its public half, NAME.pub.
+func WriteHostKey(t testing.TB, name string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	writePrivate(t, name, private, err)
+}
+
+func writePrivate(t testing.TB, name string, private crypto.Signer, err error) {
+	t.Helper()
+	public := pair(t, private, err).Public
 	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
 	WriteFile(t, name, string(pem.EncodeToMemory(block)), 0o600)
-	WriteFile(t, name+".pub", string(ssh.MarshalAuthorizedKey(signer.PublicKey())), os.FileMode(0o644))
+	WriteFile(t, name+".pub", public.String()+"\n", 0o644)
 }
 
 // LogIn logs the user in for real and runs the command; its output, or the first error.

@@ -23,6 +23,9 @@ type Server struct {
 	Config       string // path of its configuration file
 	Dir          string // its folder, which passes StrictModes
 
+	// Program is sshd's path, or that of a program that runs it in the other distribution's folder.
+	Program string
+
 	log     bytes.Buffer
 	command *exec.Cmd
 }
@@ -43,11 +46,15 @@ func NeedSSHD(t testing.TB) {
 func Configure(t testing.TB, lines ...string) *Server {
 	t.Helper()
 	NeedSSHD(t)
-	s := &Server{Dir: folder(t)}
+	s := &Server{Dir: folder(t), Program: Program}
 	s.HostKeyFiles = filepath.Join(s.Dir, "ssh_host_*_key.pub")
 	s.Config = filepath.Join(s.Dir, "sshd_config")
 	s.Address = freeAddress(t)
 	writeHostKey(t, filepath.Join(s.Dir, "ssh_host_ed25519_key"))
+	if root := os.Getenv(foreignRoot); root != "" {
+		s.Program = filepath.Join(s.Dir, "sshd")
+		WriteFile(t, s.Program, "#!/bin/sh\nexec chroot '"+root+"' "+Program+" \"$@\"\n", 0o755)
+	}
 	s.Rewrite(t, lines...)
 	return s
 }
@@ -99,7 +106,7 @@ func (s *Server) Start(t testing.TB) {
 	s.log.Reset()
 	s.command = exec.Command(Program, "-D", "-e", "-f", s.Config)
 	s.command.Stderr = &s.log
-	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: os.Getenv(foreignRoot)}
+	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Chroot: os.Getenv(foreignRoot)}
 	if err := s.command.Start(); err != nil {
 		t.Fatalf("starting sshd: %v", err)
 	}
