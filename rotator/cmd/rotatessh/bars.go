@@ -23,18 +23,18 @@ func newBars(w io.Writer) *bars {
 }
 
 // progress is an sshclient.Progress.
-func (b *bars) progress(file string, sent, size int64) {
+func (b *bars) progress(file string, moved, total int64) {
 	if b.container == nil {
 		return
 	}
 	if b.bar == nil || file != b.file {
 		b.finish()
 		b.file = file
-		b.bar = b.container.AddBar(size, mpb.BarRemoveOnComplete(),
+		b.bar = b.container.AddBar(total, mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(printable(filepath.Base(file))+" ")),
-			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f"), decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 6})))
+			mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 6})))
 	}
-	b.bar.SetCurrent(sent)
+	b.bar.SetCurrent(moved)
 }
 
 func (b *bars) finish() {

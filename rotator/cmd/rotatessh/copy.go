@@ -35,7 +35,7 @@ and has been read back with the same SHA-256.`,
 		RunE: func(c *cobra.Command, args []string) error { return hintAWS(g.copy(c, f, args)) },
 	}
 	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "copy folders with everything in them")
-	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` tag of the instances that are workers")
+	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
 	return c
 }
 
@@ -67,6 +67,9 @@ func (g *globals) copy(c *cobra.Command, f copyFlags, args []string) error {
 	bars.end()
 	for _, u := range done {
 		fmt.Fprintf(c.OutOrStdout(), "%s -> %s:%s  %d bytes  sha256 %s\n", printable(u.Source), target.Name, printable(u.Remote), u.Bytes, u.SHA256)
+	}
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted: files that are not listed have not been changed")
 	}
 	return hintSSH(err, to)
 }

@@ -21,7 +21,7 @@ type overview struct {
 	Secret   secretInfo      `json:"secret"`
 	Rotation rotationInfo    `json:"rotation"`
 	Keyset   *keysetInfo     `json:"keyset"` // null until one has been published
-	OldKey   *oldKeyInfo     `json:"oldKey"` // null until a key has been retired
+	OldKey   *oldKeyInfo     `json:"oldKey"` // null until a key has been replaced
 	Summary  summaryInfo     `json:"summary"`
 	Workers  []workerInfo    `json:"workers"`
 	Reports  []ledger.Report `json:"reports"` // the rotator's last ones, the newest first
@@ -43,10 +43,27 @@ type keysetInfo struct {
 	PublishedAt time.Time    `json:"publishedAt,omitzero"`
 }
 
-// oldKeyInfo is the key that was retired last: every worker should refuse it.
+// oldKeyInfo is the key that was replaced last: every worker is to refuse it from NotAfter on, which is zero
+// once that is past.
 type oldKeyInfo struct {
-	Fingerprint string `json:"fingerprint"`
-	VersionID   string `json:"versionId,omitempty"`
+	Fingerprint string    `json:"fingerprint"`
+	VersionID   string    `json:"versionId,omitempty"`
+	NotAfter    time.Time `json:"notAfter,omitzero"`
+}
+
+// oldKey finds it in k.
+func oldKey(k keyset.Keyset, now time.Time) *oldKeyInfo {
+	k = k.Effective(now)
+	var old *oldKeyInfo
+	for _, key := range k.Keys {
+		if key.State == keyset.Retiring && (old == nil || key.NotAfter.After(old.NotAfter)) {
+			old = &oldKeyInfo{Fingerprint: key.PublicKey.Fingerprint(), VersionID: key.VersionID, NotAfter: key.NotAfter}
+		}
+	}
+	if old == nil && len(k.Retired) > 0 {
+		old = &oldKeyInfo{Fingerprint: k.Retired[0].Fingerprint, VersionID: k.Retired[0].VersionID}
+	}
+	return old
 }
 
 type summaryInfo struct {
@@ -156,9 +173,7 @@ func (o *overview) describeKeyset(f fleetState) {
 	for i := range o.Secret.Versions {
 		o.Secret.Versions[i].describe(k, o.At)
 	}
-	if retired := k.Effective(o.At).Retired; len(retired) > 0 {
-		o.OldKey = &oldKeyInfo{Fingerprint: retired[0].Fingerprint, VersionID: retired[0].VersionID}
-	}
+	o.OldKey = oldKey(k, o.At)
 }
 
 func (v *versionInfo) describe(k keyset.Keyset, now time.Time) {

@@ -37,7 +37,7 @@ Interrupting it, or its timeout, ends the watching and not the rotation.`,
 	c.Flags().BoolVar(&f.wait, "wait", false, "follow the rotation to its end")
 	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Minute, "give up waiting after this `duration`")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output")
-	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` tag of the instances that are workers")
+	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
 	return c
 }

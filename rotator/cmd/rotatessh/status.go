@@ -27,7 +27,7 @@ func newStatus(g *globals) *cobra.Command {
 		Short: "Show the rotation's state and what each worker has acknowledged",
 		Long: `Status shows the labels of the key-pair secret, the keyset in force, and for each
 running worker whether it is ready for the key that is used next, whether its sshd
-accepts that key, and whether its sshd refuses the key that was retired last.
+accepts that key, and whether its sshd refuses the key that was replaced last.
 It reads no private key.`,
 		Example: `  rotatessh status
   rotatessh status --json | jq '.workers[] | select(.state != "ready")'`,
@@ -35,7 +35,7 @@ It reads no private key.`,
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.status(c, f)) },
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
-	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` tag of the instances that are workers")
+	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
 	return c
 }
@@ -113,7 +113,11 @@ func (o overview) summaryLine() string {
 	for _, state := range slices.Sorted(maps.Keys(s.NotReady)) {
 		line += fmt.Sprintf(", %d %s", s.NotReady[state], printable(state))
 	}
-	if o.OldKey != nil {
+	switch {
+	case o.OldKey == nil:
+	case !o.OldKey.NotAfter.IsZero():
+		line += "; old key ends " + due(o.At, o.OldKey.NotAfter)
+	default:
 		line += fmt.Sprintf("; old key refused by %d", s.OldKeyRefused)
 	}
 	return line
@@ -144,7 +148,7 @@ func (o overview) printWorkers(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(out, "\nWORKER\tNAME\tADDRESS\tSTATE\tACCEPTED\tOLD KEY\tAGENT\tREPORTED\tMESSAGE\n")
 	for _, r := range o.Workers {
-		old := map[string]string{"yes": "refused", "no": "ACCEPTED", "unknown": "unknown"}[r.OldKeyRefused]
+		old := map[string]string{"yes": "refused", "no": "ACCEPTED", "unknown": "unknown", "not-yet": "retiring"}[r.OldKeyRefused]
 		reported := "-"
 		if !r.ReportedAt.IsZero() {
 			reported = age(o.At, r.ReportedAt)

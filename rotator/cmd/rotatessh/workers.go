@@ -22,7 +22,7 @@ type workerInfo struct {
 	// Accepted is sshd's answer about the key that is to be used next, or about the current one when there
 	// is none: yes, no or unverified.
 	Accepted string `json:"accepted,omitempty"`
-	// OldKeyRefused is yes, no or unknown, and empty as long as no key has been retired.
+	// OldKeyRefused is yes, no, unknown, or not-yet while the old key's time is not over; empty without one.
 	OldKeyRefused string    `json:"oldKeyRefused,omitempty"`
 	AgentVersion  string    `json:"agentVersion,omitempty"`
 	SSHD          string    `json:"sshd,omitempty"`
@@ -97,11 +97,14 @@ func (f fleetState) oldKeyRefused(w fleet.Worker, now time.Time) string {
 	if !f.published {
 		return ""
 	}
-	retired := f.doc.Keyset.Effective(now).Retired
-	if len(retired) == 0 {
+	old := oldKey(f.doc.Keyset, now)
+	switch {
+	case old == nil:
 		return ""
+	case !old.NotAfter.IsZero():
+		return "not-yet"
 	}
-	r := fleet.Retired([]fleet.Worker{w}, f.acks, retired[0].Fingerprint)
+	r := fleet.Retired([]fleet.Worker{w}, f.acks, old.Fingerprint)
 	switch {
 	case len(r.Refused) > 0:
 		return "yes"

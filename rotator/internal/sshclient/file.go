@@ -49,7 +49,7 @@ func (u *upload) file(ctx context.Context, e entry, target string) (_ Uploaded, 
 	if err != nil {
 		return Uploaded{}, err
 	}
-	if err := u.verify(ctx, temp, size, sum); err != nil {
+	if err := u.verify(ctx, temp, e.local, size, sum); err != nil {
 		return Uploaded{}, err
 	}
 	if err := u.sftp.Chmod(temp, mode); err != nil {
@@ -95,7 +95,7 @@ func (u *upload) send(ctx context.Context, local *os.File, temp, name string) (i
 	if err := remote.Chmod(0o600); err != nil {
 		return 0, nil, fmt.Errorf("setting the mode of %q: %w", temp, err)
 	}
-	in := &feed{ctx: ctx, watch: u.watch, from: local, sum: sha256.New(), tell: func(sent int64) { u.progress(name, sent, info.Size()) }}
+	in := &feed{ctx: ctx, watch: u.watch, from: local, sum: sha256.New(), tell: func(sent int64) { u.progress(name, sent, 2*info.Size()) }}
 	in.tell(0)
 	size, err := remote.ReadFromWithConcurrency(in, 0)
 	if err != nil {
@@ -113,7 +113,7 @@ func (u *upload) send(ctx context.Context, local *os.File, temp, name string) (i
 }
 
 // verify reads temp back: neither a full disk nor another writer goes unnoticed.
-func (u *upload) verify(ctx context.Context, temp string, size int64, sum []byte) error {
+func (u *upload) verify(ctx context.Context, temp, name string, size int64, sum []byte) error {
 	info, err := u.sftp.Stat(temp)
 	if err != nil {
 		return fmt.Errorf("reading %q back: %w", temp, err)
@@ -126,7 +126,7 @@ func (u *upload) verify(ctx context.Context, temp string, size int64, sum []byte
 		return fmt.Errorf("reading %q back: %w", temp, err)
 	}
 	defer remote.Close()
-	back := &sink{ctx: ctx, watch: u.watch, sum: sha256.New()}
+	back := &sink{ctx: ctx, watch: u.watch, sum: sha256.New(), tell: func(back int64) { u.progress(name, size+back, 2*size) }}
 	if _, err := remote.WriteTo(back); err != nil {
 		return fmt.Errorf("reading %q back: %w", temp, err)
 	}

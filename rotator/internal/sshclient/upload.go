@@ -11,9 +11,9 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// Progress is told how a file's upload advances: bytes sent so far, and the file's size. It is called from
-// one goroutine at a time, very often, and must return quickly.
-type Progress func(file string, sent, size int64)
+// Progress is told how a file's upload advances: bytes moved so far, of total. Each byte is moved twice, there
+// and, for comparison, back. It is called from one goroutine at a time, very often, and must return quickly.
+type Progress func(file string, moved, total int64)
 
 // Uploaded is one file that has arrived.
 type Uploaded struct {

@@ -79,11 +79,11 @@ func TestUploadReportsWhatArrived(t *testing.T) {
 		src, content := randomFile(t, "data.bin", size)
 		target := filepath.Join(t.TempDir(), "copy.bin")
 		var last, total int64 = -1, -1
-		got, err := c.Upload(t.Context(), mustSources(t, src), target, func(file string, sent, size int64) {
-			if file != src || sent < last {
-				t.Errorf("progress %q %d after %d", file, sent, last)
+		got, err := c.Upload(t.Context(), mustSources(t, src), target, func(file string, moved, of int64) {
+			if file != src || moved < last {
+				t.Errorf("progress %q %d after %d", file, moved, last)
 			}
-			last, total = sent, size
+			last, total = moved, of
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -93,8 +93,8 @@ func TestUploadReportsWhatArrived(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if last != int64(size) || total != int64(size) {
-			t.Errorf("last progress %d of %d, want %d", last, total, size)
+		if last != 2*int64(size) || total != 2*int64(size) {
+			t.Errorf("last progress %d of %d, want %d", last, total, 2*size)
 		}
 		if diff := cmp.Diff(map[string]string{"copy.bin": "-rw-r----- " + string(content)}, tree(t, filepath.Dir(target))); diff != "" {
 			t.Errorf("size %d: %.300s", size, diff)
@@ -217,8 +217,8 @@ func TestInterruptedUploadLeavesTheOldFileAndNothingElse(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	started := false
-	_, err := c.Upload(ctx, mustSources(t, src), dir, func(_ string, sent, _ int64) {
-		if sent > 1<<20 && !started {
+	_, err := c.Upload(ctx, mustSources(t, src), dir, func(_ string, moved, _ int64) {
+		if moved > 1<<20 && !started {
 			started = true
 			if found, _ := filepath.Glob(filepath.Join(dir, ".rotatessh-*.part")); len(found) != 1 {
 				t.Errorf("no unfinished file to be seen: %q", found)
@@ -248,8 +248,8 @@ func TestConnectionCutDuringUploadLeavesTheOldFile(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "big"), "old")
 	cut := false
-	_, err := c.Upload(t.Context(), mustSources(t, src), dir, func(_ string, sent, _ int64) {
-		if sent > 1<<20 && !cut {
+	_, err := c.Upload(t.Context(), mustSources(t, src), dir, func(_ string, moved, _ int64) {
+		if moved > 1<<20 && !cut {
 			cut = true
 			p.cut()
 		}
@@ -278,8 +278,8 @@ func TestUploadWithoutProgressIsEnded(t *testing.T) {
 	defer c.Close()
 	src, _ := randomFile(t, "big", 8<<20)
 	frozen := false
-	_, err = c.Upload(t.Context(), mustSources(t, src), t.TempDir(), func(_ string, sent, _ int64) {
-		if sent > 1<<20 && !frozen {
+	_, err = c.Upload(t.Context(), mustSources(t, src), t.TempDir(), func(_ string, moved, _ int64) {
+		if moved > 1<<20 && !frozen {
 			frozen = true
 			close(p.frozen)
 		}

@@ -35,6 +35,8 @@ type sink struct {
 	ctx   context.Context
 	watch *watch
 	sum   hash.Hash
+	back  int64
+	tell  func(back int64)
 }
 
 func (s *sink) Write(p []byte) (int, error) {
@@ -42,6 +44,8 @@ func (s *sink) Write(p []byte) (int, error) {
 		return 0, context.Cause(s.ctx)
 	}
 	s.watch.progress()
+	s.back += int64(len(p))
+	s.tell(s.back)
 	return s.sum.Write(p)
 }
 
