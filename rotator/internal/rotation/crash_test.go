@@ -39,7 +39,7 @@ func (r *rig) during(step, token string, n int, m mishap) (calls int, err error)
 	ctx, kill := context.WithCancelCause(r.t.Context())
 	defer kill(nil)
 	dead := false
-		remove := r.aws.OnCall(localaws.Fault{
+	remove := r.aws.OnCall(localaws.Fault{
 		Match: func(c localaws.Call) bool { return c.Service != "lambda" && !r.busy.Load() },
 		Before: func(c localaws.Call) error {
 			if dead {

@@ -131,4 +131,3 @@ func (o *observer) parse(value string) keyset.Keyset {
 	}
 	return o.pubs[value]
 }
-

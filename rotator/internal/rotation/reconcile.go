@@ -46,6 +46,11 @@ func (r *Rotator) reconcile(ctx context.Context, secretARN string) (state, error
 	return state{}, keystore.ErrConflict // not reached
 }
 
+// publishTime bounds the time between reading the labels and publishing what follows from them. The swap
+// notices another publication in between but not a label that has moved; the keys that it leaves out of use
+// have an end that counts from the reading.
+const publishTime = 30 * time.Second
+
 func (r *Rotator) reconcileOnce(ctx context.Context, secretARN string) (state, error) {
 	var s state
 	doc, err := r.Keysets.Fetch(ctx)
@@ -58,8 +63,10 @@ func (r *Rotator) reconcileOnce(ctx context.Context, secretARN string) (state, e
 	if s.snapshot, err = r.snapshot(ctx, secretARN, doc.Keyset); err != nil {
 		return s, err
 	}
-	leftover := r.dropLeftover(ctx, s.secret)
-	if err := r.publish(ctx, &s, doc); err != nil {
+	limited, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	leftover := r.dropLeftover(limited, s.secret)
+	if err := r.publish(limited, &s, doc); err != nil {
 		return s, errors.Join(err, leftover)
 	}
 	err = r.signal(ctx, &s)

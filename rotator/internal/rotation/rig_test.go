@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -23,6 +21,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/rotatessh/rotatessh/common/awsconf"
 	"github.com/rotatessh/rotatessh/common/awstime"
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/keystore"
@@ -114,17 +113,13 @@ func newRig(t *testing.T, workers int, change ...func(*rig)) *rig {
 // test injects reaches the code.
 func (r *rig) connect() {
 	var clock awstime.Clock
-	transport := &http.Transport{DisableKeepAlives: true}
-	r.t.Cleanup(transport.CloseIdleConnections)
-	cfg, err := config.LoadDefaultConfig(r.t.Context(), config.WithRegion("us-east-1"), config.WithBaseEndpoint(r.aws.URL()),
-		config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil),
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIAOPERATOR", "secret", "")))
+	cfg, err := awsconf.Load(r.t.Context(), awsconf.Options{Region: "us-east-1", Clock: &clock})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	cfg.HTTPClient = &http.Client{Transport: transport}
-	cfg.APIOptions = append(cfg.APIOptions, clock.Middleware)
+	cfg.BaseEndpoint = aws.String(r.aws.URL())
+	cfg.Credentials = credentials.NewStaticCredentialsProvider("AKIAOPERATOR", "secret", "")
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	r.secrets = secretsmanager.NewFromConfig(cfg)
 	r.ledger = ledger.New(dynamodb.NewFromConfig(cfg), table)
 	store := keystore.NewStore(r.secrets, keysetName)
@@ -193,10 +188,8 @@ func (r *rig) stepEvent(step, token string) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"Step":%q,"SecretId":%q,"ClientRequestToken":%q,"RotationToken":%q}`, step, r.arn, token, rotationToken))
 }
 
-// step calls one step with a deadline, as Lambda does.
+// step calls one step.
 func (r *rig) step(ctx context.Context, step, token string) error {
-	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
-	defer cancel()
 	_, err := r.rotator.Handle(ctx, r.stepEvent(step, token))
 	return err
 }
@@ -362,4 +355,3 @@ func (r *rig) pass(w *worker) {
 	}
 	w.acked = a.Outcome == ledger.Applied
 }
-
