@@ -28,6 +28,8 @@ const (
 )
 
 type callLog struct {
+	maxCalls, maxBytes int
+
 	mu       sync.Mutex
 	calls    []Call // oldest first, from head
 	head     int
@@ -36,7 +38,9 @@ type callLog struct {
 	closed   bool
 }
 
-func newCallLog() *callLog { return &callLog{watchers: map[chan Call]struct{}{}} }
+func newCallLog(maxCalls, maxBytes int) *callLog {
+	return &callLog{maxCalls: maxCalls, maxBytes: maxBytes, watchers: map[chan Call]struct{}{}}
+}
 
 func (c Call) size() int { return len(c.Input) + len(c.Output) }
 
@@ -45,7 +49,7 @@ func (l *callLog) add(c Call) {
 	defer l.mu.Unlock()
 	l.calls = append(l.calls, c)
 	l.bytes += c.size()
-	for l.head < len(l.calls)-1 && (len(l.calls)-l.head > maxCalls || l.bytes > maxCallBytes) {
+	for l.head < len(l.calls)-1 && (len(l.calls)-l.head > l.maxCalls || l.bytes > l.maxBytes) {
 		l.bytes -= l.calls[l.head].size()
 		l.calls[l.head] = Call{}
 		l.head++

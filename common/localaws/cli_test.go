@@ -63,19 +63,11 @@ func TestCommandLineReachesEveryService(t *testing.T) {
 		{"sqs send-message --message-body hello --queue-url " + queue + " --query MD5OfMessageBody", "5d41402abc4b2a76b9719d911017c592"},
 		{"sqs receive-message --queue-url " + queue + " --query Messages[].Body", "hello"},
 		{"sns create-topic --name t --query TopicArn", "arn:aws:sns:us-east-1:111122223333:t"},
-		{"sns list-topics --query Topics[].TopicArn", "arn:aws:sns:us-east-1:111122223333:t"},
-		{"events put-rule --name r --schedule-expression rate(5minutes) --query RuleArn", ""},
 		{"events put-events --entries [{\"Source\":\"s\",\"DetailType\":\"d\",\"Detail\":\"{}\"}] --query FailedEntryCount", "0"},
-		{"dynamodb create-table --table-name items --billing-mode PAY_PER_REQUEST --attribute-definitions AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH --query TableDescription.TableName", "items"},
-		{"dynamodb put-item --table-name items --item {\"pk\":{\"S\":\"a\"}}", ""},
-		{"dynamodb scan --table-name items --query Items[].pk.S", "a"},
+		{"dynamodb list-tables --query TableNames", ""},
 		{"lambda invoke --function-name echo --query StatusCode " + payload, "200"},
 	} {
-		args := strings.Fields(c.args)
-		for i, a := range args {
-			args[i] = strings.ReplaceAll(a, "rate(5minutes)", "rate(5 minutes)")
-		}
-		if got := awsCLI(t, s, args...); c.want != "" && got != c.want {
+		if got := awsCLI(t, s, strings.Fields(c.args)...); got != c.want {
 			t.Errorf("aws %s: %q, want %q", c.args, got, c.want)
 		}
 	}

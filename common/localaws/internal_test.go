@@ -15,26 +15,28 @@ import (
 )
 
 func TestCallLogForgetsTheOldest(t *testing.T) {
-	l := newCallLog()
-	for i := range maxCalls + 5000 {
+	l := newCallLog(2000, 1<<30)
+	for i := range 7000 {
 		l.add(Call{Seq: uint64(i)})
 	}
 	got := l.calls[l.head:]
-	if len(got) != maxCalls || got[0].Seq != 5000 || got[len(got)-1].Seq != maxCalls+4999 {
+	if len(got) != 2000 || got[0].Seq != 5000 || got[len(got)-1].Seq != 6999 {
 		t.Errorf("%d calls from %d to %d", len(got), got[0].Seq, got[len(got)-1].Seq)
+	}
+	if cap(l.calls) > 4*2000 {
+		t.Errorf("the log holds room for %d calls", cap(l.calls))
 	}
 }
 
 func TestCallLogIsBoundedInBytes(t *testing.T) {
-	l := newCallLog()
-	big := make([]byte, maxCallBytes/10)
+	l := newCallLog(1000, 100)
 	for range 25 {
-		l.add(Call{Input: big[:len(big)/2], Output: big[len(big)/2:]})
+		l.add(Call{Input: make([]byte, 4), Output: make([]byte, 6)})
 	}
 	if got := len(l.calls) - l.head; got != 10 {
 		t.Errorf("%d calls kept, want 10", got)
 	}
-	l.add(Call{Input: make([]byte, maxCallBytes+1)})
+	l.add(Call{Input: make([]byte, 101)})
 	if got := len(l.calls) - l.head; got != 1 {
 		t.Errorf("%d calls kept beside one that is too large, want it alone", got)
 	}

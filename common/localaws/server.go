@@ -66,7 +66,7 @@ var errClosed = errors.New("localaws is closed")
 
 // Start listens on a free port of 127.0.0.1 and serves until Close.
 func Start(opts Options) (*Server, error) {
-	s := &Server{opts: opts.withDefaults(), calls: newCallLog(), faults: &faultList{},
+	s := &Server{opts: opts.withDefaults(), calls: newCallLog(maxCalls, maxCallBytes), faults: &faultList{},
 		identities: newIdentities(), metadata: &metadata{servers: map[string]*imds.Server{}}}
 	s.log = s.opts.Log.Named("localaws")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
