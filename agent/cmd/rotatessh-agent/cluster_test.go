@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -141,56 +138,4 @@ func (c *cluster) ack(t testing.TB, worker string, wanted func(ledger.Ack) bool)
 // key is one key of a keyset, under a version id made from its place.
 func key(state keyset.State, p sshdtest.Pair, version int) keyset.Key {
 	return keyset.Key{State: state, VersionID: fmt.Sprintf("00000000-0000-0000-0000-%012d", version), PublicKey: p.Public}
-}
-
-// worker is one machine: an sshd, an agent's configuration and the environment to start the agent in.
-type worker struct {
-	*cluster
-	sshd     *sshdtest.Server
-	instance localaws.Instance
-	user     string
-	dir      string
-	config   string
-	agent    string
-	env      []string
-}
-
-// newWorker makes a machine whose one user has two foreign lines in its authorized_keys. The lines are added to the agent's
-// configuration.
-func (c *cluster) newWorker(t testing.TB, lines ...string) *worker {
-	t.Helper()
-	instance, err := c.aws.RunInstance(localaws.Instance{Tags: map[string]string{"RotateSSHKeys": "True"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &worker{cluster: c, instance: instance, sshd: sshdtest.Configure(t), user: sshdtest.User(t), agent: agentPath(t), dir: t.TempDir()}
-	w.sshd.Allow(t, w.user, foreignLines...)
-	w.config = filepath.Join(w.dir, "agent.yaml")
-	text := []string{
-		"stateDir: " + filepath.Join(w.dir, "state"),
-		"logLevel: debug",
-		"users: [{name: " + w.user + ", file: " + filepath.Join(w.sshd.Dir, "keys", "%u") + "}]",
-		"sshd: {address: " + w.sshd.Address + ", hostKeys: " + w.sshd.HostKeyFiles + ", configFile: " + w.sshd.Config + "}",
-	}
-	sshdtest.WriteFile(t, w.config, strings.Join(append(text, lines...), "\n")+"\n", 0o600)
-	w.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir,
-		"AWS_ENDPOINT_URL=" + c.aws.URL(), "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + instance.MetadataURL,
-	}
-	return w
-}
-
-var foreignLines = []string{
-	"# kept by hand",
-	"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f somebody@else",
-}
-
-// file is what the user's authorized_keys holds.
-func (w *worker) file(t testing.TB) string {
-	t.Helper()
-	data, err := os.ReadFile(w.sshd.KeysFile(w.user))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }

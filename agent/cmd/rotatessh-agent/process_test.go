@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -33,6 +34,9 @@ func (w *worker) start(t testing.TB) *process {
 	p.cmd.Env = w.env
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if int(w.uid) != os.Geteuid() {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: w.uid, Gid: w.uid}
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -37,15 +37,14 @@ func runAgent(ctx context.Context, opts options) error {
 	defer release()
 
 	bell := wake.NewBell()
-	watch := wake.NewFiles(bell, w.log.Named("wake"))
-	report := &reporter{dir: cfg.StateDir, files: watch, log: w.log}
+	report := &reporter{dir: cfg.StateDir, files: wake.NewFiles(bell, w.log.Named("wake")), log: w.log}
 	client := w.ledger()
 	syncer, err := w.syncer(client, report, keysync.Config{BeatEvery: heartbeat(w.log)})
 	if err != nil {
 		return err
 	}
 	w.log.Info("agent started", zap.String("version", buildinfo.Version()), logging.Worker(w.worker.ARN), zap.String("region", w.aws.Region))
-	w.work(ctx, syncer, bell, watch, &wake.Beacon{
+	w.work(ctx, syncer, bell, report, &wake.Beacon{
 		Reader: client, Known: syncer.Known, Interval: cfg.Beacon.Interval, Bell: bell, Log: w.log.Named("wake"),
 	})
 	w.log.Info("agent stopped")
@@ -53,12 +52,13 @@ func runAgent(ctx context.Context, opts options) error {
 }
 
 // work runs the wake-up sources beside the syncer until ctx ends, and returns when all of them have.
-func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bell, watch *wake.Files, beacon *wake.Beacon) {
+func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bell, report *reporter, beacon *wake.Beacon) {
 	var sources sync.WaitGroup
 	defer sources.Wait()
 	sources.Go(func() { onHangup(ctx, bell) })
+	sources.Go(func() { <-ctx.Done(); report.notify(daemon.SdNotifyStopping) })
 	sources.Go(func() { wake.Timer(ctx, bell, w.cfg.FullCheck.Interval) })
-	sources.Go(func() { watch.Run(ctx) })
+	sources.Go(func() { report.files.Run(ctx) })
 	sources.Go(func() { beacon.Run(ctx) })
 	if s := w.cfg.Subscription; s.Enabled {
 		queue := &wake.Queue{

@@ -53,7 +53,7 @@ func (s *script) setup(env *testscript.Env) error {
 	env.Setenv("CONFIG", s.w.config)
 	env.Setenv("STATE", filepath.Join(s.w.dir, "state"))
 	env.Setenv("USER", s.w.user)
-	env.Setenv("KEYS", s.w.sshd.KeysFile(s.w.user))
+	env.Setenv("KEYS", s.w.keys)
 	env.Setenv("INSTANCE", s.w.instance.ARN)
 	return nil
 }
