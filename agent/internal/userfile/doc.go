@@ -13,14 +13,16 @@
 //	write fsetxattr fchown fchmod fsync close   what the old file had is carried over before anyone sees it
 //	fstatat openat fstat read                   is the old file still the one that was read? otherwise start again
 //	renameat(F, F) fsync(F)
-//	fstat(old)                                  did someone append to the old file meanwhile? then put it back
+//	fcntl(old) fstat(old)                       does someone still write to the old file, has someone? then put it back
 //	fstatat openat fstat read                   read back what the name now leads to
 //
 // It does not promise to win against a writer that does not cooperate: there is no lock that ssh-copy-id or
-// an editor would respect. A line is lost when its writer opened the file before the renameat and wrote only
-// after the last look at the old file, or replaced the file by a rename between the comparison and our
-// renameat; a benchmark measures those windows. Nor does it judge or repair what sshd thinks of the folder:
-// owners and modes of what it did not create stay as they are.
+// an editor would respect. Two windows are left. A program that replaces the file by a rename of its own between our
+// comparison and our renameat, some ten microseconds, loses its change. A program that appends keeps its line unless it has the old
+// file open from before the renameat until a quarter of a second after it, and writes only then; where the
+// kernel grants no leases (network file systems, root without CAP_LEASE), unless it writes after our last look, which follows
+// the folder's fsync. A benchmark measures both. Nor does the package judge or repair what sshd thinks of the folder: owners and
+// modes of what it did not create stay as they are.
 //
 // The package needs Linux.
 package userfile

@@ -89,8 +89,5 @@ func runRewrite(ctx context.Context, s *faults.Site, wrap []string) (string, err
 	return strings.TrimSpace(string(out)), err
 }
 
-func helpAppend() {}
-func helpSwap()   {}
-
 // longRun asks for the numbers of rounds that a release needs instead of those that every test run can afford.
 func longRun() bool { return os.Getenv("ROTATESSH_TEST_LONG") != "" }

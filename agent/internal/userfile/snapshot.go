@@ -2,10 +2,12 @@ package userfile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,10 +124,21 @@ func sameAttributes(a, b *unix.Stat_t) bool {
 		a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// appended returns what was added to the end of the inode since it was read. Anything else that happened to it is not seen.
-func (s *snapshot) appended() ([]byte, error) {
+// lingerTries and lingerPause bound the wait for programs that have the old file open for writing, to a quarter of a second.
+const (
+	lingerTries = 25
+	lingerPause = 10 * time.Millisecond
+)
+
+// appended returns what was added to the end of the inode since it was read; the inode must have lost its name. It waits a little for programs
+// that still have it open for writing: once there are none, there will never be any again. What happened to the inode other
+// than by appending is not seen.
+func (s *snapshot) appended(ctx context.Context) ([]byte, error) {
 	if !s.exists() {
 		return nil, nil
+	}
+	for try := 0; try < lingerTries && ctx.Err() == nil && s.hasWriters(); try++ {
+		time.Sleep(lingerPause)
 	}
 	st, err := fstat(int(s.f.Fd()), s.f.Name())
 	if err != nil || st.Size <= int64(len(s.data)) || st.Size > MaxSize {
@@ -137,4 +150,20 @@ func (s *snapshot) appended() ([]byte, error) {
 		err = nil
 	}
 	return tail[:n], err
+}
+
+// hasWriters reports whether any process has the inode open for writing: the kernel grants a read lease only when none has. Where there are
+// no leases (network file systems, or a root without CAP_LEASE) the answer is no.
+func (s *snapshot) hasWriters() bool {
+	lease := func(kind int) error {
+		return again(func() error {
+			_, err := unix.FcntlInt(s.f.Fd(), unix.F_SETLEASE, kind)
+			return err
+		})
+	}
+	err := lease(unix.F_RDLCK)
+	if err == nil {
+		_ = lease(unix.F_UNLCK)
+	}
+	return errors.Is(err, unix.EAGAIN)
 }

@@ -197,7 +197,7 @@ func (w *Writer) replace(ctx context.Context, d *folder, old *snapshot, data []b
 	if err := syncDir(d.File); err != nil {
 		return nil, classify(d.path(), err)
 	}
-	tail, err := old.appended()
+	tail, err := old.appended(ctx)
 	return tail, classify(d.path(), err)
 }
 
