@@ -116,10 +116,11 @@ func (a *Asker) Ask(ctx context.Context, q Question) (Result, error) {
 func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey, result *Result) error {
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
+	silent := false
 	if source, ok := a.sources.own(a.config.Address); ok {
 		if conn, err := dialFrom(ctx, source, a.config.Address); err == nil {
 			err := a.converseOver(ctx, conn, d, keys, result)
-			if !errors.Is(err, errSilent) {
+			if silent = errors.Is(err, errSilent); !silent {
 				return err
 			}
 		}
@@ -128,7 +129,11 @@ func (a *Asker) converse(ctx context.Context, d *dialogue, keys []ssh.PublicKey,
 	if err != nil {
 		return cmp.Or(a.interruption(ctx), err)
 	}
-	return a.converseOver(ctx, conn, d, keys, result)
+	err = a.converseOver(ctx, conn, d, keys, result)
+	if silent && result.Banner != "" {
+		a.sources.unwelcome.Store(true)
+	}
+	return err
 }
 
 // converseOver lets d put its questions over raw, and hangs up. It returns nil when the conversation came to its

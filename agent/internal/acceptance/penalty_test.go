@@ -98,9 +98,8 @@ func TestAskSaysThatItIsPenalised(t *testing.T) {
 func TestAskFallsBackToUsualAddress(t *testing.T) {
 	sshdtest.NeedPrivate(t)
 	for name, text := range map[string]string{
-		"/etc/hosts.allow":   "sshd: 127.0.0.1\n",
-		"/etc/hosts.deny":    "sshd: ALL\n",
-		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n", // they look names up
+		"/etc/hosts.allow": "sshd: 127.0.0.1\n",
+		"/etc/hosts.deny":  "sshd: ALL\n",
 	} {
 		before, err := os.ReadFile(name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -113,12 +112,16 @@ func TestAskFallsBackToUsualAddress(t *testing.T) {
 	server := sshdtest.Start(t)
 	pair := sshdtest.NewPair(t)
 	server.Allow(t, user, pair.Public.String())
-	got, err := asker(server).Ask(t.Context(), Question{User: user, Accept: []keyset.PublicKey{pair.Public}})
-	if err != nil || accepted(got) != "yes" {
-		t.Errorf("answers are %+v, error %v", got.Answers, err)
+	a := asker(server)
+	for range 2 {
+		got, err := a.Ask(t.Context(), Question{User: user, Accept: []keyset.PublicKey{pair.Public}})
+		if err != nil || accepted(got) != "yes" {
+			t.Errorf("answers are %+v, error %v", got.Answers, err)
+		}
 	}
-	if got.Source != "127.0.0.1" && strings.Contains(server.Stop(), "refused connect") {
-		t.Errorf("source is %q", got.Source)
+	// Each refusal takes sshd five seconds: once is enough. None at all, where sshd knows no TCP wrappers.
+	if refused := strings.Count(server.Stop(), "refused connect"); refused > 1 {
+		t.Errorf("sshd has refused %d connections", refused)
 	}
 }
 

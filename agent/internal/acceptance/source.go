@@ -19,7 +19,8 @@ import (
 // while. A handful of questions in a row would so lock out local tools that come from 127.0.0.1. All of
 // 127.0.0.0/8 is this machine: with another of its addresses each time, no penalty ever grows.
 type sources struct {
-	next atomic.Uint32
+	next      atomic.Uint32
+	unwelcome atomic.Bool // sshd hangs up on them
 }
 
 func newSources() *sources {
@@ -38,7 +39,7 @@ func (s *sources) take() netip.Addr {
 
 // own is an address to ask from, if the peer is on IPv4 loopback.
 func (s *sources) own(address string) (netip.Addr, bool) {
-	if !onLoopback(address) {
+	if s.unwelcome.Load() || !onLoopback(address) {
 		return netip.Addr{}, false
 	}
 	return s.take(), true
