@@ -19,8 +19,8 @@ const (
 )
 
 // ErrAuth is in the chain of an error exactly when the server has completed the handshake, proved its
-// host key, and answered the offered key with a refusal. A connection that breaks in between, a time-out
-// and a key that is accepted as one of several factors are not ErrAuth.
+// host key, and answered that it refuses the key, or takes no keys at all. A connection that breaks in
+// between, a time-out and a key that is accepted as one of several factors are not ErrAuth.
 var ErrAuth = errors.New("the server refused the key")
 
 // Error is every error that this package returns about a server.
