@@ -22,9 +22,9 @@ var ErrEmpty = errors.New("the secret holds no key pair yet")
 // Pair is one key pair together with the further members of its secret. The zero value is no pair. It is
 // immutable and safe for concurrent use.
 type Pair struct {
-	// One pointer, so that even a Pair inside another struct's unexported field prints as an address: fmt
-	// calls no method there.
-	m *material
+	// A function, so that even a Pair in another struct's unexported field prints as an address: fmt calls
+	// no method there, and follows a pointer when the verb does not fit.
+	reveal func() *material
 }
 
 type material struct {
@@ -57,8 +57,10 @@ func newPair(key crypto.PrivateKey, private string, extra members) (Pair, error)
 	if err != nil {
 		return Pair{}, fmt.Errorf("deriving the public key: %w", err)
 	}
-	return Pair{&material{signer: signer, public: public, private: private, next: successor(key), extra: extra}}, nil
+	return seal(material{signer: signer, public: public, private: private, next: successor(key), extra: extra}), nil
 }
+
+func seal(m material) Pair { return Pair{func() *material { return &m }} }
 
 // WithMembersOf is p with the unknown members of old's secret instead of its own, so that what others keep
 // there survives a rotation.
@@ -66,20 +68,20 @@ func (p Pair) WithMembersOf(old Pair) Pair {
 	if p.IsZero() || old.IsZero() {
 		return p
 	}
-	m := *p.m
-	m.extra = old.m.extra
-	return Pair{&m}
+	m := *p.reveal()
+	m.extra = old.reveal().extra
+	return seal(m)
 }
 
 // IsZero reports whether p is no pair.
-func (p Pair) IsZero() bool { return p.m == nil }
+func (p Pair) IsZero() bool { return p.reveal == nil }
 
 // Signer signs with the private half; nil for the zero value.
 func (p Pair) Signer() ssh.Signer {
 	if p.IsZero() {
 		return nil
 	}
-	return p.m.signer
+	return p.reveal().signer
 }
 
 // PublicKey is the public half as derived from the private one.
@@ -87,7 +89,7 @@ func (p Pair) PublicKey() keyset.PublicKey {
 	if p.IsZero() {
 		return keyset.PublicKey{}
 	}
-	return p.m.public
+	return p.reveal().public
 }
 
 // Fingerprint is the public half's SHA-256 fingerprint; empty for the zero value.
@@ -99,5 +101,5 @@ func (p Pair) Successor() Type {
 	if p.IsZero() {
 		return Default
 	}
-	return p.m.next
+	return p.reveal().next
 }

@@ -118,10 +118,11 @@ func (p Pair) Encode(comment string) (string, error) {
 	if strings.ContainsFunc(comment, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return "", errors.New("encoding a key pair: comment holds a blank or a control character")
 	}
+	m := p.reveal()
 	all := members{}
-	maps.Copy(all, p.m.extra)
-	all[privateMember] = quote(p.m.private)
-	all[publicMember] = quote(strings.TrimRight(p.m.public.String()+" "+comment, " "))
+	maps.Copy(all, m.extra)
+	all[privateMember] = quote(m.private)
+	all[publicMember] = quote(strings.TrimRight(m.public.String()+" "+comment, " "))
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false) // or the other members would change their bytes
