@@ -107,6 +107,8 @@ func meanings() []meaning {
 		{name: "keys for the controller's network", options: `from="10.20.30.*"`, answer: no, finding: CodeSource, verdict: unverified},
 		{name: "other file for the controller", config: []string{"Match Address 10.0.0.0/8", "AuthorizedKeysFile none"}, answer: yes, works: true, finding: CodeSource, verdict: unverified, why: "authorizedkeysfile"},
 		{name: "other file for all but here", config: []string{"Match Address *,!127.0.0.0/8", "AuthorizedKeysFile none"}, from: []string{}, answer: yes, works: true, finding: CodeSource, verdict: unverified},
+		{name: "root kept out from the controller", user: "root", config: []string{"Match Address 10.0.0.0/8", "PermitRootLogin no"}, answer: yes, works: true, finding: CodeSource, verdict: unverified, why: "permitrootlogin"},
+		{name: "root kept out from the controller, other user", config: []string{"Match Address 10.0.0.0/8", "PermitRootLogin no"}, answer: yes, works: true, verdict: yes},
 		{name: "greeting for the controller", config: []string{"Match Address 10.0.0.0/8", "X11Forwarding yes"}, answer: yes, works: true, verdict: yes},
 		{name: "keys that keep the controller out", options: `from="127.0.0.0/8"`, answer: yes, works: true, finding: CodeSource, verdict: no},
 	}

@@ -28,6 +28,7 @@ func TestModesAreJudgedAsBySSHD(t *testing.T) {
 	owners := map[string]int{"root": 0, "alice": alice.UID, "bob": lookup(t, sshdtest.Bob).UID}
 	restore := func() {
 		sshdtest.WriteFile(t, file, pair.Public.String()+"\n", 0o600)
+		change(t, "/home", 0, 0o755)
 		for path, mode := range map[string]os.FileMode{alice.Home: 0o755, folder: 0o700, file: 0o600} {
 			change(t, path, alice.UID, mode)
 		}
@@ -35,7 +36,9 @@ func TestModesAreJudgedAsBySSHD(t *testing.T) {
 	i := inspector(server)
 	trusted := i.owners(i.person(t.Context(), alice))
 	yes, no := 0, 0
+	defer change(t, "/home", 0, 0o755)
 	for path, modes := range map[string][]os.FileMode{
+		"/home":    {0o777}, // sshd looks no higher than the home
 		alice.Home: {0o700, 0o775, 0o757},
 		folder:     {0o711, 0o720, 0o702},
 		file:       {0o644, 0o600, 0o660, 0o602},
