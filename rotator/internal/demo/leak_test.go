@@ -2,7 +2,10 @@ package demo
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -12,10 +15,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
@@ -29,29 +35,49 @@ var windows = []int{run, run / 3 * 4, run * 2}
 // needles are all runs of some secrets in the forms in which they could leak.
 type needles map[string]struct{}
 
-// add puts in every run of data as it is, and as base64 and hex would show it wherever it began.
-func (n needles) add(data []byte) {
-	n.slide(data, run)
-	for shift := range min(3, len(data)) {
+// marked is text of which some bytes are secret and the others are framing or public, which stand in many
+// places by right.
+type marked struct {
+	text   []byte
+	secret []bool
+}
+
+// add puts in every run of m as it is, and as base64 and hex would show it wherever it began.
+func (n needles) add(m marked) {
+	n.slide(m, run)
+	for shift := range min(3, len(m.text)) {
 		// Whole groups only: the last characters depend on what follows.
-		whole := data[shift : shift+(len(data)-shift)/3*3]
-		n.slide([]byte(base64.RawStdEncoding.EncodeToString(whole)), run/3*4)
-		n.slide([]byte(base64.RawURLEncoding.EncodeToString(whole)), run/3*4)
+		end := shift + (len(m.text)-shift)/3*3
+		whole := marked{m.text[shift:end], m.secret[shift:end]}
+		n.slide(whole.encoded(base64.RawStdEncoding.EncodeToString, 6), run/3*4)
+		n.slide(whole.encoded(base64.RawURLEncoding.EncodeToString, 6), run/3*4)
 	}
-	n.slide([]byte(hex.EncodeToString(data)), run*2)
-	n.slide([]byte(strings.ToUpper(hex.EncodeToString(data))), run*2)
+	n.slide(m.encoded(hex.EncodeToString, 4), run*2)
+	n.slide(m.encoded(func(b []byte) string { return strings.ToUpper(hex.EncodeToString(b)) }, 4), run*2)
 }
 
-func (n needles) slide(data []byte, width int) {
-	for i := 0; i+width <= len(data); i++ {
-		n[string(data[i:i+width])] = struct{}{}
+// encoded is m in an encoding of so many bits a character.
+func (m marked) encoded(encode func([]byte) string, bits int) marked {
+	out := marked{text: []byte(encode(m.text))}
+	for i := range out.text {
+		out.secret = append(out.secret, m.secret[i*bits/8])
 	}
+	return out
 }
 
-// remove takes out what is no secret.
-func (n needles) remove(other needles) {
-	for k := range other {
-		delete(n, k)
+// slide puts in every run of that width that is secret for the most part, so that it cannot stand anywhere by
+// chance.
+func (n needles) slide(m marked, width int) {
+	for i := 0; i+width <= len(m.text); i++ {
+		secret := 0
+		for _, s := range m.secret[i : i+width] {
+			if s {
+				secret++
+			}
+		}
+		if secret > width*2/3 {
+			n[string(m.text[i:i+width])] = struct{}{}
+		}
 	}
 }
 
@@ -70,50 +96,84 @@ func (n needles) in(hay []byte) int {
 	return -1
 }
 
-// addPrivate puts in a key pair's PEM text and what it encodes.
-func (n needles) addPrivate(t *testing.T, value string) {
+// addPrivate puts in a private key: its PEM text, also as JSON would quote it, and what that encodes.
+func (n needles) addPrivate(t *testing.T, text string) {
 	t.Helper()
-	var secret struct{ PrivateKey string }
-	if err := json.Unmarshal([]byte(value), &secret); err != nil {
-		t.Fatal(err)
+	decoded := privateParts(t, text)
+	n.add(decoded)
+	body := decoded.encoded(base64.RawStdEncoding.EncodeToString, 6)
+	for _, newline := range []string{"\n", "\\n"} {
+		var m marked
+		i := 0
+		for line := range strings.Lines(text) {
+			line = strings.TrimSuffix(line, "\n")
+			for _, c := range []byte(line) {
+				framing := strings.HasPrefix(line, "-") || c == '='
+				m.text, m.secret = append(m.text, c), append(m.secret, !framing && body.secret[i])
+				if !framing {
+					i++
+				}
+			}
+			m.text, m.secret = append(m.text, newline...), append(m.secret, make([]bool, len(newline))...)
+		}
+		n.slide(m, run)
 	}
-	n.slide([]byte(secret.PrivateKey), run)
-	block, _ := pem.Decode([]byte(secret.PrivateKey))
+}
+
+// privateParts decodes a PEM key and marks the numbers in it that are private.
+func privateParts(t *testing.T, text string) marked {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
 	if block == nil {
 		t.Fatal("a private key is not PEM")
 	}
-	n.add(block.Bytes)
+	key, err := ssh.ParseRawPrivateKey([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts [][]byte
+	switch k := key.(type) {
+	case *ed25519.PrivateKey:
+		parts = [][]byte{k.Seed()}
+	case *ecdsa.PrivateKey:
+		d, err := k.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = [][]byte{d}
+	case *rsa.PrivateKey:
+		parts = [][]byte{k.D.Bytes(), k.Primes[0].Bytes(), k.Primes[1].Bytes(),
+			k.Precomputed.Dp.Bytes(), k.Precomputed.Dq.Bytes(), k.Precomputed.Qinv.Bytes()}
+	default:
+		t.Fatalf("a private key is a %T", key)
+	}
+	m := marked{text: block.Bytes, secret: make([]bool, len(block.Bytes))}
+	for _, part := range parts {
+		at := bytes.Index(block.Bytes, part)
+		if at < 0 || len(part) < run {
+			t.Fatal("a private number is not in the key's encoding")
+		}
+		for i := range part {
+			m.secret[at+i] = true
+		}
+	}
+	return m
 }
 
-// secretsOf collects every private key and rotation token that the endpoint has ever held. What a private
-// key's encoding shares with its public half and with any other key's is no secret.
-func secretsOf(t *testing.T, s localaws.Snapshot, kind keypair.Type) (n needles, keys, tokens int) {
+// secretsOf collects every private key and rotation token that the endpoint has ever held.
+func secretsOf(t *testing.T, s localaws.Snapshot) (n needles, keys, tokens int) {
 	t.Helper()
 	n = needles{}
-	public := needles{}
 	for _, value := range s.SecretValues {
-		pair, err := keypair.Decode([]byte(value))
-		if err != nil {
-			continue // a keyset, or {}
+		var secret struct{ PrivateKey string }
+		if json.Unmarshal([]byte(value), &secret) == nil && secret.PrivateKey != "" {
+			keys++
+			n.addPrivate(t, secret.PrivateKey)
 		}
-		keys++
-		n.addPrivate(t, value)
-		public.add(pair.PublicKey().Blob())
-		public.slide([]byte(pair.PublicKey().String()), run)
 	}
-	stranger, err := keypair.Generate(kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := stranger.Encode("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	public.addPrivate(t, encoded)
-	n.remove(public)
 	for _, token := range s.RotationTokens {
 		tokens++
-		n.add([]byte(token))
+		n.add(marked{text: []byte(token), secret: slices.Repeat([]bool{true}, len(token))})
 	}
 	return n, keys, tokens
 }
@@ -229,7 +289,7 @@ func TestNoSecretLeavesSecretsManagerButToItsReaders(t *testing.T) {
 			hay.addFiles(t, f.Folder())
 			hay.addCalls(f.Server().Calls())
 			hay.addState(t, snapshot)
-			secrets, keys, tokens := secretsOf(t, snapshot, kind)
+			secrets, keys, tokens := secretsOf(t, snapshot)
 			if keys < 3 || tokens < 12 || len(snapshot.Events) == 0 || len(snapshot.Messages) == 0 || len(snapshot.Items) == 0 {
 				t.Fatalf("the search is for %d keys and %d tokens, in %d events, %d messages and %d items",
 					keys, tokens, len(snapshot.Events), len(snapshot.Messages), len(snapshot.Items))
@@ -268,12 +328,12 @@ func findsWhatIsPlanted(t *testing.T, f *Fleet, s localaws.Snapshot, n needles) 
 	var private []byte
 	for _, value := range s.SecretValues {
 		var secret struct{ PrivateKey string }
-		if json.Unmarshal([]byte(value), &secret) != nil || secret.PrivateKey == "" {
-			continue
+		if json.Unmarshal([]byte(value), &secret) == nil && secret.PrivateKey != "" {
+			m := privateParts(t, secret.PrivateKey)
+			at := slices.Index(m.secret, true)
+			private = m.text[at : at+run]
+			break
 		}
-		block, _ := pem.Decode([]byte(secret.PrivateKey))
-		private = privatePart(n, block.Bytes)
-		break
 	}
 	for what, piece := range map[string][]byte{"token": token, "private key": private} {
 		for form, planted := range map[string][]byte{
@@ -296,14 +356,4 @@ func findsWhatIsPlanted(t *testing.T, f *Fleet, s localaws.Snapshot, n needles) 
 			}
 		}
 	}
-}
-
-// privatePart is a run of a key's encoding that is not public.
-func privatePart(n needles, encoded []byte) []byte {
-	for i := 0; i+run <= len(encoded); i += 3 {
-		if _, secret := n[string(encoded[i:i+run])]; secret {
-			return encoded[i : i+run]
-		}
-	}
-	return nil
 }
