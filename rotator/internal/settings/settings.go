@@ -58,7 +58,8 @@ type Settings struct {
 	LogLevel string `env:"ROTATESSH_LOG_LEVEL" envDefault:"info"`
 }
 
-// Load reads settings from an environment in the form of os.Environ and validates them. A variable that
+// Load reads settings from an environment in the form of os.Environ and validates them. An empty variable
+// counts as unset. One that
 // begins with ROTATESSH_ and is none of ours is an error: it is a misspelt one of which somebody believes
 // that it works. All faults are reported at once.
 func Load(environ []string) (Settings, error) {

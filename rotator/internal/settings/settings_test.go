@@ -1,0 +1,78 @@
+package settings_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/settings"
+)
+
+func TestDefaultsAreValid(t *testing.T) {
+	got, err := settings.Load([]string{"PATH=/bin", "AWS_REGION=us-east-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Settings{
+		KeysetSecret: "/dev/ssh/public", LedgerTable: "rotatessh-ledger", EventBus: "default", TagName: "RotateSSHKeys", TagValue: "True",
+		User: "ec2-user", RetireAfter: 15 * time.Minute, BootGrace: 10 * time.Minute, ProbeSample: 10, ProbeConcurrency: 10,
+		ProbeCommand: "true", ProbeTimeout: 10 * time.Second, GateMargin: 20 * time.Second, LogLevel: "info",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestEverySettingIsRead(t *testing.T) {
+	got, err := settings.Load([]string{
+		"ROTATESSH_KEYSET_SECRET=/a", "ROTATESSH_LEDGER_TABLE=b", "ROTATESSH_EVENT_BUS=c", "ROTATESSH_TAG_NAME=d", "ROTATESSH_TAG_VALUE=e",
+		"ROTATESSH_USER=f", "ROTATESSH_KEY_TYPE=rsa-4096", "ROTATESSH_RETIRE_AFTER=2s", "ROTATESSH_BOOT_GRACE=0s", "ROTATESSH_PROBE_SAMPLE=3",
+		"ROTATESSH_PROBE_CONCURRENCY=4", "ROTATESSH_PROBE_COMMAND=g h", "ROTATESSH_PROBE_TIMEOUT=5s", "ROTATESSH_GATE_MARGIN=6s", "ROTATESSH_LOG_LEVEL=debug",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Settings{
+		KeysetSecret: "/a", LedgerTable: "b", EventBus: "c", TagName: "d", TagValue: "e", User: "f", KeyType: "rsa-4096",
+		RetireAfter: 2 * time.Second, ProbeSample: 3, ProbeConcurrency: 4, ProbeCommand: "g h", ProbeTimeout: 5 * time.Second,
+		GateMargin: 6 * time.Second, LogLevel: "debug",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestAllFaultsAreReportedAtOnce(t *testing.T) {
+	_, err := settings.Load([]string{
+		"ROTATESSH_RETIRE_AFTER=0s", "ROTATESSH_BOOT_GRACE=-1s", "ROTATESSH_PROBE_SAMPLE=0", "ROTATESSH_PROBE_CONCURRENCY=0",
+		"ROTATESSH_PROBE_TIMEOUT=0s", "ROTATESSH_GATE_MARGIN=0s", "ROTATESSH_KEY_TYPE=dsa", "ROTATESSH_LOG_LEVEL=trace", "ROTATESSH_KEYSETSECRET=x",
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, name := range []string{"RETIRE_AFTER", "BOOT_GRACE", "PROBE_SAMPLE", "PROBE_CONCURRENCY", "PROBE_TIMEOUT", "GATE_MARGIN", "KEY_TYPE", "LOG_LEVEL", "KEYSETSECRET"} {
+		if !strings.Contains(err.Error(), "ROTATESSH_"+name) {
+			t.Errorf("the error does not name %s:\n%v", name, err)
+		}
+	}
+}
+
+func TestValuesThatDoNotParseAreRefused(t *testing.T) {
+	for _, bad := range []string{"ROTATESSH_RETIRE_AFTER=15", "ROTATESSH_PROBE_SAMPLE=many"} {
+		if _, err := settings.Load([]string{bad}); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+func TestEmptyVariablesCountAsUnset(t *testing.T) {
+	got, err := settings.Load([]string{"ROTATESSH_USER=", "ROTATESSH_RETIRE_AFTER="})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.User != "ec2-user" || got.RetireAfter != 15*time.Minute {
+		t.Errorf("user %q, retire after %v", got.User, got.RetireAfter)
+	}
+}
