@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ const accessACL = "system.posix_acl_access"
 
 // copyAttributes makes the extended attributes of dst those of src: ACL, SELinux label, and what users and root have set. One that
 // dst got from its folder and src does not have is removed when it is an ACL. File systems without attributes are fine.
-func copyAttributes(dst, src *os.File) error {
+func copyAttributes(dst, src handle) error {
 	want, err := attributeNames(src)
 	if err != nil {
 		return err
@@ -26,7 +25,7 @@ func copyAttributes(dst, src *os.File) error {
 		return err
 	}
 	if slices.Contains(have, accessACL) && !slices.Contains(want, accessACL) {
-		if err := again(func() error { return unix.Fremovexattr(int(dst.Fd()), accessACL) }); err != nil {
+		if err := again(func() error { return unix.Fremovexattr(dst.fd, accessACL) }); err != nil {
 			return fmt.Errorf("removing the inherited ACL: %w", err)
 		}
 	}
@@ -40,7 +39,7 @@ func copyAttributes(dst, src *os.File) error {
 
 // copyAttribute sets one attribute unless it is there already: an agent without root may not set a label, but its new file
 // usually has the right one.
-func copyAttribute(dst, src *os.File, name string) error {
+func copyAttribute(dst, src handle, name string) error {
 	value, err := attribute(src, name)
 	if errors.Is(err, unix.ENODATA) {
 		return nil // removed in the meantime; the comparison before the rename decides
@@ -51,13 +50,13 @@ func copyAttribute(dst, src *os.File, name string) error {
 	if now, err := attribute(dst, name); err == nil && bytes.Equal(now, value) {
 		return nil
 	}
-	return again(func() error { return unix.Fsetxattr(int(dst.Fd()), name, value, 0) })
+	return again(func() error { return unix.Fsetxattr(dst.fd, name, value, 0) })
 }
 
 // attributeNames lists what is to be carried. Measurements and signatures of the content (IMA, EVM) would be wrong for other
 // content, and a file of keys has no use for capabilities.
-func attributeNames(f *os.File) ([]string, error) {
-	raw, err := sized(func(buf []byte) (int, error) { return unix.Flistxattr(int(f.Fd()), buf) })
+func attributeNames(h handle) ([]string, error) {
+	raw, err := sized(func(buf []byte) (int, error) { return unix.Flistxattr(h.fd, buf) })
 	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS) {
 		return nil, nil
 	}
@@ -70,8 +69,8 @@ func attributeNames(f *os.File) ([]string, error) {
 	}), nil
 }
 
-func attribute(f *os.File, name string) ([]byte, error) {
-	return sized(func(buf []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), name, buf) })
+func attribute(h handle, name string) ([]byte, error) {
+	return sized(func(buf []byte) (int, error) { return unix.Fgetxattr(h.fd, name, buf) })
 }
 
 // sized calls read with a buffer that is large enough: a small one first, the kernel's limit when that was too short.

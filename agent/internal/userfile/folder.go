@@ -15,13 +15,33 @@ import (
 type folder struct {
 	*os.File // O_RDONLY|O_DIRECTORY; its Name is for messages only
 	t        Target
-	base     string // the target's name in the folder
+	base     string   // the target's name in the folder
+	home     *os.Root // closed with the folder; nil when there is none or it is somebody else's to close
+}
+
+// Close closes the folder and its home.
+func (d *folder) Close() {
+	_ = d.File.Close()
+	if d.home != nil {
+		_ = d.home.Close()
+	}
+}
+
+// again opens what the folder's name leads to now. The home stays the one that was opened first, and this folder's to close.
+func (d *folder) again(w *Writer) (*folder, error) {
+	if rel, ok := d.t.belowHome(); ok {
+		return w.openBelow(d.t, d.home, filepath.Dir(rel), false)
+	}
+	return openOutside(d.t)
 }
 
 // path returns the target's path, for messages.
 func (d *folder) path() string { return d.t.Path }
 
 func (d *folder) fd() int { return int(d.Fd()) }
+
+// handleOf lends the descriptor of a file that package os opened; the file must stay open.
+func handleOf(f *os.File) handle { return handle{fd: int(f.Fd()), name: f.Name()} }
 
 // openFolder opens the target's folder and checks its owner. With create set, a missing folder directly below an existing one
 // in the home is made. An fs.ErrNotExist stays visible through the Error.
@@ -37,8 +57,13 @@ func (w *Writer) openFolder(t Target, create bool) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer home.Close()
-	return w.openBelow(t, home, filepath.Dir(rel), create)
+	d, err := w.openBelow(t, home, filepath.Dir(rel), create)
+	if err != nil {
+		_ = home.Close()
+		return nil, err
+	}
+	d.home = home
+	return d, nil
 }
 
 // openOutside opens a folder that is not in the user's home, such as /etc/ssh/authorized_keys.d. The rule is that of sshd's
@@ -61,12 +86,12 @@ func openOutside(t Target) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer at.Close()
-	fd, err := openat(int(at.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	defer at.close()
+	h, err := openat(at.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, classify(dir, err)
 	}
-	return &folder{File: os.NewFile(uintptr(fd), dir), t: t, base: filepath.Base(t.Path)}, nil
+	return &folder{File: os.NewFile(uintptr(h.fd), dir), t: t, base: filepath.Base(t.Path)}, nil
 }
 
 // owns reports whether the inode belongs to the user or to root, the two owners that sshd accepts.
@@ -82,7 +107,7 @@ func openHome(t Target) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer at.Close()
+	defer at.close()
 	if !t.owns(&st) {
 		return nil, refuse(Owner, t.Home)
 	}
@@ -111,7 +136,7 @@ func (w *Writer) openBelow(t Target, home *os.Root, rel string, create bool) (*f
 	if err != nil {
 		return nil, explainDir(home, rel, dir, err)
 	}
-	st, err := fstat(int(f.Fd()), dir)
+	st, err := handleOf(f).stat()
 	if err == nil && !t.owns(&st) {
 		err = refuse(Owner, dir)
 	}
@@ -129,7 +154,7 @@ func sameAs(fi fs.FileInfo, st *unix.Stat_t) bool {
 }
 
 func openDir(home *os.Root, rel string) (*os.File, error) {
-	return home.OpenFile(rel, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	return home.OpenFile(rel, os.O_RDONLY|unix.O_DIRECTORY, 0)
 }
 
 func isLink(home *os.Root, rel string) bool {
@@ -179,14 +204,14 @@ func (w *Writer) makeDir(t Target, home *os.Root, rel string) (*os.File, error) 
 // giveDir gives a folder that we have just made to the user. Between our mkdirat and our openat the user can have put another
 // folder under the name; only an empty one of our own is given away, and that is one that the user could have made himself.
 func (w *Writer) giveDir(t Target, f *os.File, path string) error {
-	st, err := fstat(int(f.Fd()), path)
+	st, err := handleOf(f).stat()
 	if err != nil || int(st.Uid) != os.Geteuid() {
 		return err
 	}
 	if names, _ := f.Readdirnames(1); len(names) > 0 {
 		return nil
 	}
-	if err := w.policy.label(f, path, unix.S_IFDIR); err != nil {
+	if err := w.policy.label(handleOf(f), path, unix.S_IFDIR); err != nil {
 		return err
 	}
 	if int(st.Uid) != t.UID || int(st.Gid) != t.GID {

@@ -20,12 +20,12 @@ type policy struct {
 
 // label sets the policy's label for path on the open file. Without SELinux, and where the policy has nothing to say but its catch-all,
 // the kernel's own choice stays.
-func (p policy) label(f *os.File, path string, kind uint32) error {
+func (p policy) label(h handle, path string, kind uint32) error {
 	context, err := p.find(path, kind)
 	if err != nil || context == "" {
 		return err
 	}
-	err = again(func() error { return unix.Fsetxattr(int(f.Fd()), "security.selinux", append([]byte(context), 0), 0) })
+	err = again(func() error { return unix.Fsetxattr(h.fd, "security.selinux", append([]byte(context), 0), 0) })
 	if err != nil {
 		return fmt.Errorf("labelling as %s: %w", context, err)
 	}

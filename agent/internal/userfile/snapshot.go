@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +13,7 @@ import (
 // A snapshot is the target as it was read once, with the handle kept open: what was appended to the inode after the rename can
 // still be found through it. The zero snapshot says that there was no file.
 type snapshot struct {
-	f    *os.File
+	f    *handle
 	st   unix.Stat_t
 	data []byte
 }
@@ -24,7 +22,7 @@ func (s *snapshot) exists() bool { return s.f != nil }
 
 func (s *snapshot) close() {
 	if s.f != nil {
-		s.f.Close()
+		_ = s.f.close()
 	}
 }
 
@@ -44,14 +42,14 @@ func (d *folder) take() (*snapshot, error) {
 	if err != nil {
 		return nil, classify(d.path(), err)
 	}
-	fd, err := openat(d.fd(), d.base, unix.O_RDONLY, 0)
+	h, err := openat(d.fd(), d.base, unix.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errMoved
 	}
 	if err != nil {
 		return nil, classify(d.path(), err)
 	}
-	s := &snapshot{f: os.NewFile(uintptr(fd), d.path())}
+	s := &snapshot{f: &h}
 	if err := d.fill(s, &st); err != nil {
 		s.close()
 		return nil, err
@@ -61,7 +59,7 @@ func (d *folder) take() (*snapshot, error) {
 
 // fill reads what was opened, once it is sure that it is the file that was judged.
 func (d *folder) fill(s *snapshot, judged *unix.Stat_t) (err error) {
-	if s.st, err = fstat(int(s.f.Fd()), d.path()); err != nil {
+	if s.st, err = s.f.stat(); err != nil {
 		return classify(d.path(), err)
 	}
 	if !sameFile(&s.st, judged) || s.st.Nlink == 0 {
@@ -70,7 +68,7 @@ func (d *folder) fill(s *snapshot, judged *unix.Stat_t) (err error) {
 	if err := d.judge(&s.st); err != nil {
 		return err
 	}
-	if s.data, err = readAll(s.f, s.st.Size); err != nil {
+	if s.data, err = s.f.readFrom(0, s.st.Size, MaxSize+1); err != nil {
 		return classify(d.path(), err)
 	}
 	if len(s.data) > MaxSize {
@@ -95,27 +93,17 @@ func (d *folder) judge(st *unix.Stat_t) error {
 	return nil
 }
 
-// readAll reads to the end but no further than one byte beyond MaxSize; size is a guess.
-func readAll(f io.Reader, size int64) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	_, err := buf.ReadFrom(io.LimitReader(f, MaxSize+1))
-	return buf.Bytes(), err
-}
-
 // unchanged reports whether the name still leads to the inode that was read, with the same content and attributes.
 func (d *folder) unchanged(old *snapshot) (bool, error) {
-	now, err := d.take()
-	if errors.Is(err, errMoved) {
-		return false, nil
+	st, err := lstatat(d.fd(), d.base)
+	if errors.Is(err, fs.ErrNotExist) {
+		return !old.exists(), nil
 	}
-	if err != nil {
-		return false, err
+	if err != nil || !old.exists() || !sameAttributes(&st, &old.st) {
+		return false, classify(d.path(), err)
 	}
-	defer now.close()
-	if !old.exists() || !now.exists() {
-		return old.exists() == now.exists(), nil
-	}
-	return sameAttributes(&old.st, &now.st) && bytes.Equal(old.data, now.data), nil
+	now, err := old.f.readFrom(0, st.Size, MaxSize+1)
+	return err == nil && bytes.Equal(old.data, now), classify(d.path(), err)
 }
 
 // sameAttributes includes the change time: it moves with every change of owner, mode, ACL and label.
@@ -140,30 +128,20 @@ func (s *snapshot) appended(ctx context.Context) ([]byte, error) {
 	for try := 0; try < lingerTries && ctx.Err() == nil && s.hasWriters(); try++ {
 		time.Sleep(lingerPause)
 	}
-	st, err := fstat(int(s.f.Fd()), s.f.Name())
+	st, err := s.f.stat()
 	if err != nil || st.Size <= int64(len(s.data)) || st.Size > MaxSize {
 		return nil, err
 	}
-	tail := make([]byte, st.Size-int64(len(s.data)))
-	n, err := s.f.ReadAt(tail, int64(len(s.data)))
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return tail[:n], err
+	have := int64(len(s.data))
+	return s.f.readFrom(have, st.Size-have, MaxSize)
 }
 
-// hasWriters reports whether any process has the inode open for writing: the kernel grants a read lease only when none has. Where there are
-// no leases (network file systems, or a root without CAP_LEASE) the answer is no.
+// hasWriters reports whether any process has the inode open for writing: the kernel grants a read lease only when none has. The lease ends
+// with the handle. Where there are none (network file systems, or a root without CAP_LEASE) the answer is no.
 func (s *snapshot) hasWriters() bool {
-	lease := func(kind int) error {
-		return again(func() error {
-			_, err := unix.FcntlInt(s.f.Fd(), unix.F_SETLEASE, kind)
-			return err
-		})
-	}
-	err := lease(unix.F_RDLCK)
-	if err == nil {
-		_ = lease(unix.F_UNLCK)
-	}
+	err := again(func() error {
+		_, err := unix.FcntlInt(uintptr(s.f.fd), unix.F_SETLEASE, unix.F_RDLCK)
+		return err
+	})
 	return errors.Is(err, unix.EAGAIN)
 }

@@ -2,7 +2,9 @@ package userfile
 
 import (
 	"errors"
+	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,23 +23,85 @@ func again(f func() error) error {
 	}
 }
 
-func openat(dir int, name string, flags int, mode uint32) (fd int, err error) {
-	err = again(func() error {
-		fd, err = unix.Openat(dir, name, flags|openFlags, mode)
-		return err
-	})
-	if err != nil {
-		return -1, &os.PathError{Op: "openat", Path: name, Err: err}
-	}
-	return fd, nil
+// A handle is an open file or folder. Package os would register each with the runtime's poller, which regular files have no use for.
+type handle struct {
+	fd   int
+	name string // for messages
 }
 
-func fstat(fd int, name string) (st unix.Stat_t, err error) {
-	err = again(func() error { return unix.Fstat(fd, &st) })
-	if err != nil {
-		return st, &os.PathError{Op: "fstat", Path: name, Err: err}
+func openat(dir int, name string, flags int, mode uint32) (h handle, err error) {
+	h.name = name
+	err = again(func() error {
+		h.fd, err = unix.Openat(dir, name, flags|openFlags, mode)
+		return err
+	})
+	return h, h.fail("openat", err)
+}
+
+// fail says what was being done when err is not nil.
+func (h handle) fail(op string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return st, nil
+	return &os.PathError{Op: op, Path: h.name, Err: err}
+}
+
+// close is not repeated when it is interrupted: Linux has closed the descriptor by then.
+func (h handle) close() error {
+	if err := unix.Close(h.fd); err != nil && !errors.Is(err, unix.EINTR) {
+		return h.fail("close", err)
+	}
+	return nil
+}
+
+func (h handle) stat() (st unix.Stat_t, err error) {
+	err = again(func() error { return unix.Fstat(h.fd, &st) })
+	return st, h.fail("fstat", err)
+}
+
+func (h handle) sync() error { return h.fail("fsync", again(func() error { return unix.Fsync(h.fd) })) }
+
+func (h handle) chown(uid, gid int) error {
+	return h.fail("fchown", again(func() error { return unix.Fchown(h.fd, uid, gid) }))
+}
+
+func (h handle) chmod(mode uint32) error {
+	return h.fail("fchmod", again(func() error { return unix.Fchmod(h.fd, mode) }))
+}
+
+// write writes all of data.
+func (h handle) write(data []byte) error {
+	for len(data) > 0 {
+		var n int
+		err := again(func() (err error) { n, err = unix.Write(h.fd, data); return err })
+		if err == nil && n <= 0 {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return h.fail("write", err)
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// readFrom reads from an offset to the end of a regular file, but at most limit bytes; size is a guess of how many there are.
+func (h handle) readFrom(offset, size, limit int64) ([]byte, error) {
+	data := make([]byte, 0, min(size, limit)+512)
+	for int64(len(data)) < limit {
+		data = slices.Grow(data, 512)
+		space := data[len(data):min(int64(cap(data)), limit)]
+		var n int
+		err := again(func() (err error) { n, err = unix.Pread(h.fd, space, offset+int64(len(data))); return err })
+		if err != nil {
+			return nil, h.fail("read", err)
+		}
+		data = data[:len(data)+n]
+		if n < len(space) {
+			break // a short read of a regular file is its end
+		}
+	}
+	return data, nil
 }
 
 func lstatat(dir int, name string) (st unix.Stat_t, err error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,44 +19,43 @@ const maxSwept = 4096
 
 // A temp is a new file that nobody knows the name of yet. While it is open it is locked, which tells it from one left behind.
 type temp struct {
-	*os.File
-	d    *folder
-	name string
+	handle
+	d *folder
 }
 
 // newTemp makes a temp with mode 0600, owned by the caller.
 func (d *folder) newTemp() (*temp, error) {
 	name := TempPrefix + strings.ToLower(rand.Text())
-	fd, err := openat(d.fd(), name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+	h, err := openat(d.fd(), name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	// Without a lock (some network file systems have none) a concurrent sweep may take the temp for a left-over; the rename
 	// then fails and the rewrite starts again.
-	_ = again(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
-	return &temp{File: os.NewFile(uintptr(fd), name), d: d, name: name}, nil
+	_ = again(func() error { return unix.Flock(h.fd, unix.LOCK_EX|unix.LOCK_NB) })
+	return &temp{handle: h, d: d}, nil
 }
 
 // fill writes the content, carries over what the old file had besides content, and makes all of it durable. It closes the temp.
 func (t *temp) fill(w *Writer, old *snapshot, data []byte) error {
 	err := t.fillOpen(w, old, data)
-	if closeErr := t.Close(); err == nil {
+	if closeErr := t.close(); err == nil {
 		err = closeErr
 	}
 	return err
 }
 
 func (t *temp) fillOpen(w *Writer, old *snapshot, data []byte) error {
-	if _, err := t.Write(data); err != nil {
+	if err := t.write(data); err != nil {
 		return err
 	}
 	if err := t.dress(w, old); err != nil {
 		return err
 	}
-	if err := t.Sync(); err != nil {
+	if err := t.sync(); err != nil {
 		return err
 	}
-	st, err := fstat(int(t.Fd()), t.name)
+	st, err := t.stat()
 	if err == nil && st.Size != int64(len(data)) {
 		err = fmt.Errorf("writing %d bytes made a file of %d", len(data), st.Size)
 	}
@@ -66,12 +64,12 @@ func (t *temp) fillOpen(w *Writer, old *snapshot, data []byte) error {
 
 // dress gives the temp the old file's owner, mode, ACL and extended attributes, or those of a new file.
 func (t *temp) dress(w *Writer, old *snapshot) error {
-	st, err := fstat(int(t.Fd()), t.name)
+	st, err := t.stat()
 	if err != nil {
 		return err
 	}
 	if !old.exists() {
-		if err := w.policy.label(t.File, t.d.path(), unix.S_IFREG); err != nil {
+		if err := w.policy.label(t.handle, t.d.path(), unix.S_IFREG); err != nil {
 			return err
 		}
 		return t.own(&st, t.d.t.UID, t.d.t.GID, 0o600)
@@ -80,13 +78,13 @@ func (t *temp) dress(w *Writer, old *snapshot) error {
 	if err := t.own(&st, int(old.st.Uid), int(old.st.Gid), old.st.Mode&0o777); err != nil {
 		return err
 	}
-	return copyAttributes(t.File, old.f)
+	return copyAttributes(t.handle, *old.f)
 }
 
 // own changes owner and mode where they differ: a user's own agent may not call chown, and need not.
 func (t *temp) own(st *unix.Stat_t, uid, gid int, mode uint32) error {
 	if int(st.Uid) != uid || int(st.Gid) != gid {
-		err := t.Chown(uid, gid)
+		err := t.chown(uid, gid)
 		if errors.Is(err, fs.ErrPermission) {
 			return &Error{Code: Owner, Path: t.d.path(), Err: err}
 		}
@@ -97,7 +95,7 @@ func (t *temp) own(st *unix.Stat_t, uid, gid int, mode uint32) error {
 	if st.Mode&0o777 == mode {
 		return nil
 	}
-	return t.Chmod(fs.FileMode(mode))
+	return t.chmod(mode)
 }
 
 // sweep removes temps that no living process holds, and nothing else. It never fails: what stays is tried again next time.
@@ -119,10 +117,10 @@ func (d *folder) abandoned(name string) bool {
 	if err != nil || !isType(&st, unix.S_IFREG) {
 		return err == nil && isType(&st, unix.S_IFLNK) // a link was never ours, and removing it touches nothing else
 	}
-	fd, err := openat(d.fd(), name, unix.O_RDONLY, 0)
+	h, err := openat(d.fd(), name, unix.O_RDONLY, 0)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
-	return again(func() error { return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) }) == nil
+	defer h.close()
+	return again(func() error { return unix.Flock(h.fd, unix.LOCK_SH|unix.LOCK_NB) }) == nil
 }

@@ -27,7 +27,7 @@ func (c sysCall) on(what string) bool { return strings.Contains(c.path, what) }
 // traced starts the command, whose work is all done by its first thread, and calls step before each of that thread's system calls
 // and again, with the result, after it. When step answers true the process is killed. It must not be called twice at once from
 // one thread.
-func traced(t *testing.T, cmd *exec.Cmd, step func(c sysCall, done bool) (kill bool)) (killed bool) {
+func traced(t testing.TB, cmd *exec.Cmd, step func(c sysCall, done bool) (kill bool)) (killed bool) {
 	t.Helper()
 	runtime.LockOSThread() // a tracer is a thread
 	defer runtime.UnlockOSThread()

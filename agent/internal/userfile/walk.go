@@ -21,30 +21,43 @@ type walk struct {
 }
 
 // open returns a handle (O_PATH) of the folder at the absolute path, and what fstat says about it.
-func (w *walk) open(path string) (*os.File, unix.Stat_t, error) {
-	fd, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, unix.Stat_t{}, classify("/", err)
-	}
-	at := place{dir: os.NewFile(uintptr(fd), "/"), path: "/"}
-	if at.st, err = fstat(fd, "/"); err == nil {
-		err = w.visit(&at)
-	}
+func (w *walk) open(path string) (handle, unix.Stat_t, error) {
+	at, err := w.start()
 	for rest := elements(path); err == nil && len(rest) > 0; {
 		rest, err = w.step(&at, rest)
 	}
-	if err != nil {
-		at.dir.Close()
-		return nil, at.st, classify(path, err)
+	var st unix.Stat_t
+	if err == nil {
+		st, err = at.dir.stat()
 	}
-	return at.dir, at.st, nil
+	if err != nil {
+		at.leave()
+		return handle{}, st, classify(path, err)
+	}
+	return at.dir, st, nil
 }
 
 // A place is where a walk stands.
 type place struct {
-	dir  *os.File
-	st   unix.Stat_t
+	dir  handle // fd is -1 when there is none
 	path string
+}
+
+func (p *place) leave() {
+	if p.dir.fd >= 0 {
+		_ = p.dir.close()
+	}
+}
+
+// start stands at "/".
+func (w *walk) start() (at place, err error) {
+	at = place{dir: handle{fd: -1}, path: "/"}
+	root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return at, err
+	}
+	at.dir = root
+	return at, w.visit(&at)
 }
 
 func elements(path string) []string {
@@ -55,57 +68,58 @@ func (w *walk) visit(at *place) error {
 	if w.judge == nil {
 		return nil
 	}
-	return w.judge(&at.st, at.path)
+	st, err := at.dir.stat()
+	if err != nil {
+		return err
+	}
+	return w.judge(&st, at.path)
 }
 
 // step moves to the first of the elements and returns those that are left, a link's target put in front of them.
 func (w *walk) step(at *place, rest []string) ([]string, error) {
 	name, rest := rest[0], rest[1:]
-	next := strings.TrimSuffix(at.path, "/") + "/" + name
-	fd, err := openat(int(at.dir.Fd()), name, unix.O_PATH, 0)
-	if err != nil {
-		return nil, classify(next, err)
-	}
-	f := os.NewFile(uintptr(fd), next)
-	st, err := fstat(fd, next)
-	switch {
-	case err != nil:
-	case isType(&st, unix.S_IFLNK):
-		defer f.Close()
-		return w.follow(at, f, &st, rest)
-	case !isType(&st, unix.S_IFDIR):
-		err = &os.PathError{Op: "openat", Path: next, Err: unix.ENOTDIR}
+	path := strings.TrimSuffix(at.path, "/") + "/" + name
+	next, err := openat(at.dir.fd, name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return w.follow(at, name, path, rest)
 	}
 	if err != nil {
-		f.Close()
-		return nil, err
+		return nil, classify(path, err)
 	}
-	at.dir.Close()
-	*at = place{dir: f, st: st, path: next}
+	at.leave()
+	*at = place{dir: next, path: path}
 	return rest, w.visit(at)
 }
 
-func (w *walk) follow(at *place, link *os.File, st *unix.Stat_t, rest []string) ([]string, error) {
-	w.links++
-	if w.noLastLink && len(rest) == 0 || !trustedLink(&at.st, st) || w.links > maxLinks {
-		return nil, refuse(Symlink, link.Name())
+// follow goes where the link leads, if what is in the way is one that may be followed.
+func (w *walk) follow(at *place, name, path string, rest []string) ([]string, error) {
+	link, err := openat(at.dir.fd, name, unix.O_PATH, 0)
+	if err != nil {
+		return nil, classify(path, err)
 	}
-	target, err := readlink(link)
+	defer link.close()
+	link.name = path
+	st, err := link.stat()
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(target, "/") {
-		fd, err := openat(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return nil, err
-		}
-		at.dir.Close()
-		at.dir, at.path = os.NewFile(uintptr(fd), "/"), "/"
-		if at.st, err = fstat(fd, "/"); err != nil {
-			return nil, err
-		}
+	if !isType(&st, unix.S_IFLNK) {
+		return nil, link.fail("openat", unix.ENOTDIR)
 	}
-	return append(elements(target), rest...), nil
+	folder, err := at.dir.stat()
+	if err != nil {
+		return nil, err
+	}
+	w.links++
+	if w.noLastLink && len(rest) == 0 || !trustedLink(&folder, &st) || w.links > maxLinks {
+		return nil, refuse(Symlink, path)
+	}
+	target, err := readlink(link)
+	if err == nil && strings.HasPrefix(target, "/") {
+		at.leave()
+		*at, err = w.start()
+	}
+	return append(elements(target), rest...), err
 }
 
 // trustedLink reports whether only root or the caller's own user can have made the link: it is theirs, and so is its folder,
@@ -118,18 +132,15 @@ func trustedLink(folder, link *unix.Stat_t) bool {
 func ownOrRoot(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
 // readlink reads the link behind an O_PATH handle.
-func readlink(link *os.File) (string, error) {
+func readlink(link handle) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	var n int
 	err := again(func() (err error) {
-		n, err = unix.Readlinkat(int(link.Fd()), "", buf)
+		n, err = unix.Readlinkat(link.fd, "", buf)
 		return err
 	})
 	if err == nil && n == len(buf) {
-		err = errors.New("link target too long")
+		err = unix.ENAMETOOLONG
 	}
-	if err != nil {
-		return "", &os.PathError{Op: "readlinkat", Path: link.Name(), Err: err}
-	}
-	return string(buf[:n]), nil
+	return string(buf[:max(n, 0)]), link.fail("readlinkat", err)
 }

@@ -32,12 +32,17 @@ type Outcome struct {
 type Writer struct {
 	policy policy
 
-	testOnlyBeforeCompare, testOnlyBeforeRename, testOnlyAfterRename func()
+	testOnlyBeforeCompare, testOnlyBeforeRename, testOnlyAfterRename, testOnlyAfterLook func()
 }
 
 // Read returns the target's content, or nil when there is no file or no folder for it. It refuses what Rewrite refuses.
 func (w *Writer) Read(ctx context.Context, t Target) ([]byte, error) {
 	d, err := w.openFolder(t, false)
+	return readFolder(ctx, d, err)
+}
+
+// readFolder reads the target in a folder that was just opened, or not, and closes it.
+func readFolder(ctx context.Context, d *folder, err error) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) && hasCode(err, NoFolder) {
 		return nil, nil
 	}
@@ -122,8 +127,9 @@ func (w *Writer) try(ctx context.Context, d *folder, change Change, out *Outcome
 	if err != nil {
 		return false, err
 	}
-	// By name from the start: should the folder itself have been moved away, what was written into it is not what sshd reads.
-	out.Bytes, err = w.Read(ctx, d.t)
+	// By name: should the folder itself have been moved away, what was written into it is not what sshd reads.
+	now, err := d.again(w)
+	out.Bytes, err = readFolder(ctx, now, err)
 	return true, err
 }
 
@@ -181,7 +187,7 @@ func (w *Writer) replace(ctx context.Context, d *folder, old *snapshot, data []b
 	if frozen(d.fd()) {
 		return nil, refuse(Immutable, d.Name())
 	}
-	if old.exists() && frozen(int(old.f.Fd())) {
+	if old.exists() && frozen(old.f.fd) {
 		return nil, refuse(Immutable, d.path())
 	}
 	tmp, err := d.newTemp()
@@ -198,6 +204,7 @@ func (w *Writer) replace(ctx context.Context, d *folder, old *snapshot, data []b
 		return nil, classify(d.path(), err)
 	}
 	tail, err := old.appended(ctx)
+	w.knob(w.testOnlyAfterLook)
 	return tail, classify(d.path(), err)
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -249,4 +250,37 @@ func TestRewriteStopsWithItsContext(t *testing.T) {
 	}
 	wantContent(t, target.Path, "one\n")
 	wantNoTemps(t, filepath.Dir(target.Path))
+}
+
+func TestRewriteWaitsForWhoeverStillWrites(t *testing.T) {
+	target := userHome(t, []byte("one\n"))
+	slow, err := os.OpenFile(target.Path, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	var w Writer
+	written := make(chan error, 1)
+	w.testOnlyAfterRename = func() {
+		w.testOnlyAfterRename = nil
+		go func() {
+			time.Sleep(3 * lingerPause)
+			_, err := slow.WriteString("late\n")
+			written <- errors.Join(err, slow.Close())
+		}()
+	}
+	out, err := w.Rewrite(t.Context(), target, addLine("ours\n"))
+	must(t, errors.Join(err, <-written))
+	if want := "one\nours\nlate\n"; string(out.Bytes) != want {
+		t.Errorf("read back %q, want %q", out.Bytes, want)
+	}
+}
+
+func TestRewriteDoesNotWaitForEver(t *testing.T) {
+	target := userHome(t, []byte("one\n"))
+	holder, err := os.OpenFile(target.Path, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	defer holder.Close()
+	out, err := new(Writer).Rewrite(t.Context(), target, addLine("ours\n"))
+	must(t, err)
+	if want := "one\nours\n"; !out.Written || string(out.Bytes) != want {
+		t.Errorf("outcome %+v", out)
+	}
 }
