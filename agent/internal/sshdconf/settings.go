@@ -21,19 +21,21 @@ func parseSettings(output string) Settings {
 		if keyword == "" {
 			continue
 		}
-		keyword = strings.ToLower(keyword)
-		if newer, renamed := formerNames[keyword]; renamed {
-			keyword = newer
-		}
+		keyword = todaysName(strings.ToLower(keyword))
 		values[keyword] = append(values[keyword], strings.TrimSpace(value))
 	}
 	return Settings{values: values}
 }
 
-// formerNames are keywords of OpenSSH before 8.5.
-var formerNames = map[string]string{
-	"pubkeyacceptedkeytypes":          "pubkeyacceptedalgorithms",
-	"challengeresponseauthentication": "kbdinteractiveauthentication",
+// todaysName translates the keywords of OpenSSH before 8.5.
+func todaysName(keyword string) string {
+	switch keyword {
+	case "pubkeyacceptedkeytypes":
+		return "pubkeyacceptedalgorithms"
+	case "challengeresponseauthentication":
+		return "kbdinteractiveauthentication"
+	}
+	return keyword
 }
 
 // lines is every line of a keyword.
@@ -80,8 +82,14 @@ func fields(line string) []string {
 	return words
 }
 
-// placeKeywords differ from machine to machine without any bearing on who may log in.
-var placeKeywords = []string{"port", "listenaddress", "pidfile", "hostkey", "hostcertificate"}
+// local reports whether a keyword differs from machine to machine without any bearing on who may log in.
+func local(keyword string) bool {
+	switch keyword {
+	case "port", "listenaddress", "pidfile", "hostkey", "hostcertificate":
+		return true
+	}
+	return false
+}
 
 // Hash is one text for the settings of several users, keyed by name: equal for machines whose sshd's treat
 // those users alike, whatever their addresses and host keys. Empty for no settings.
@@ -93,7 +101,7 @@ func Hash(users map[string]Settings) string {
 	for _, user := range slices.Sorted(maps.Keys(users)) {
 		sum.Write([]byte("user " + user + "\n"))
 		for _, keyword := range slices.Sorted(maps.Keys(users[user].values)) {
-			if slices.Contains(placeKeywords, keyword) {
+			if local(keyword) {
 				continue
 			}
 			for _, line := range users[user].values[keyword] {
@@ -104,21 +112,31 @@ func Hash(users map[string]Settings) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// loginKeywords decide whether a log-in with a key succeeds.
-var loginKeywords = []string{
-	"allowgroups", "allowusers", "authenticationmethods", "authorizedkeyscommand", "authorizedkeyscommanduser",
-	"authorizedkeysfile", "chrootdirectory", "denygroups", "denyusers", "forcecommand", "permitrootlogin",
-	"pubkeyacceptedalgorithms", "pubkeyauthentication", "pubkeyauthoptions", "refuseconnection", "requiredrsasize",
-	"revokedkeys", "strictmodes", "usepam",
+// decisive reports whether a keyword decides whether a log-in with a key succeeds.
+func decisive(keyword string) bool {
+	switch keyword {
+	case "allowgroups", "allowusers", "authenticationmethods", "authorizedkeyscommand", "authorizedkeyscommanduser",
+		"authorizedkeysfile", "chrootdirectory", "denygroups", "denyusers", "forcecommand", "permitrootlogin",
+		"pubkeyacceptedalgorithms", "pubkeyauthentication", "pubkeyauthoptions", "refuseconnection", "requiredrsasize",
+		"revokedkeys", "strictmodes", "usepam":
+		return true
+	}
+	return false
 }
 
-// differences is the keywords that matter for a log-in and that a and b have otherwise.
+// differences is the decisive keywords that a and b have otherwise, sorted.
 func differences(a, b Settings) []string {
 	var different []string
-	for _, keyword := range loginKeywords {
-		if !slices.Equal(a.values[keyword], b.values[keyword]) {
+	for keyword := range a.values {
+		if decisive(keyword) && !slices.Equal(a.values[keyword], b.values[keyword]) {
 			different = append(different, keyword)
 		}
 	}
+	for keyword := range b.values {
+		if _, both := a.values[keyword]; decisive(keyword) && !both {
+			different = append(different, keyword)
+		}
+	}
+	slices.Sort(different)
 	return different
 }
