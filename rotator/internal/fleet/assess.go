@@ -94,8 +94,12 @@ func Assess(workers []Worker, acks map[string]ledger.Ack, q Question) Readiness 
 	return r
 }
 
+// clockError is how far the time of a publication may be behind that of a launch although it came later: both
+// are known to the second, and the rotator's view of AWS's time may lag by as much. In doubt a worker counts.
+const clockError = 2 * time.Second
+
 func (q Question) booting(w Worker) bool {
-	return !q.PublishedAt.IsZero() && w.Launched.After(q.PublishedAt) && q.Now.Before(w.Launched.Add(q.Grace))
+	return !q.PublishedAt.IsZero() && w.Launched.After(q.PublishedAt.Add(clockError)) && q.Now.Before(w.Launched.Add(q.Grace))
 }
 
 // judge gives "" for a worker that is ready, or the code and the sentence of the first thing that it lacks.

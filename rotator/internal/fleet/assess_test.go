@@ -127,12 +127,13 @@ func TestSilentWorkersAreExemptOnlyWhileTheyBoot(t *testing.T) {
 	}{
 		{"launched before the publication", published.Add(-time.Second), nil, false, false},
 		{"launched at the publication", published, nil, false, false},
-		{"launched after it", published.Add(time.Second), nil, false, true},
-		{"grace is over", published.Add(time.Second), func(q *fleet.Question) { q.Now = published.Add(10*time.Minute + time.Second) }, false, false},
-		{"grace is almost over", published.Add(time.Second), func(q *fleet.Question) { q.Now = published.Add(10 * time.Minute) }, false, true},
-		{"no grace", published.Add(time.Second), func(q *fleet.Question) { q.Grace = 0 }, false, false},
-		{"time of publication unknown", published.Add(time.Second), func(q *fleet.Question) { q.PublishedAt = time.Time{} }, false, false},
-		{"has acknowledged an earlier version", published.Add(time.Second), nil, true, false},
+		{"launched so soon after it that the clocks may err", published.Add(2 * time.Second), nil, false, false},
+		{"launched after it", published.Add(3 * time.Second), nil, false, true},
+		{"grace is over", published.Add(3 * time.Second), func(q *fleet.Question) { q.Now = published.Add(10*time.Minute + 3*time.Second) }, false, false},
+		{"grace is almost over", published.Add(3 * time.Second), func(q *fleet.Question) { q.Now = published.Add(10*time.Minute + 2*time.Second) }, false, true},
+		{"no grace", published.Add(3 * time.Second), func(q *fleet.Question) { q.Grace = 0 }, false, false},
+		{"time of publication unknown", published.Add(3 * time.Second), func(q *fleet.Question) { q.PublishedAt = time.Time{} }, false, false},
+		{"has acknowledged an earlier version", published.Add(3 * time.Second), nil, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w, q := worker(1), question(t)
@@ -186,7 +187,7 @@ func TestSummaryCountsAllAndNamesTheFirst(t *testing.T) {
 		}
 		acks[w.ARN] = ack
 	}
-	workers[13].Launched = published.Add(time.Second)
+	workers[13].Launched = published.Add(time.Minute)
 	got := fleet.Assess(workers, acks, question(t)).Summary()
 	for _, want := range []string{
 		"1 of 13 workers are ready, 1 still booting; not ready: failed:disk-full 3, silent 9;",
