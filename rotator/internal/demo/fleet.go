@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -248,8 +249,8 @@ func (f *Fleet) Close() error {
 	f.ended.Do(func() {
 		f.fail(errClosed)
 		f.parts.Wait()
-		for i := len(f.closes) - 1; i >= 0; i-- {
-			err = errors.Join(err, f.closes[i]())
+		for _, v := range slices.Backward(f.closes) {
+			err = errors.Join(err, v())
 		}
 	})
 	return err

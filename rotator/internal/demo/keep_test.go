@@ -73,7 +73,7 @@ func TestKeptDemoServesTheAWSCLI(t *testing.T) {
 		if !strings.Contains(value.SecretString, member) {
 			t.Errorf("%s holds no %s", name, member)
 		}
-		var description struct{ VersionIdsToStages map[string][]string }
+		var description struct{ VersionIdsToStages map[string][]string } //nolint:revive // AWS's name
 		cli.run(t, &description, "describe-secret", "--secret-id", name)
 		if len(description.VersionIdsToStages) == 0 {
 			t.Errorf("%s has no versions", name)
@@ -82,7 +82,7 @@ func TestKeptDemoServesTheAWSCLI(t *testing.T) {
 	var started struct{ VersionId string } //nolint:revive // AWS's name
 	cli.run(t, &started, "rotate-secret", "--secret-id", secretName)
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		var now struct{ VersionIdsToStages map[string][]string }
+		var now struct{ VersionIdsToStages map[string][]string } //nolint:revive // AWS's name
 		cli.run(t, &now, "describe-secret", "--secret-id", secretName)
 		if rotated(now.VersionIdsToStages, started.VersionId) {
 			break

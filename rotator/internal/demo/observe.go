@@ -3,6 +3,8 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,9 +88,7 @@ func (o *Observation) atLeast(ctx context.Context, tried int) error {
 	defer cancel()
 	goal := map[string]int{}
 	o.mu.Lock()
-	for name, n := range o.rounds {
-		goal[name] = n
-	}
+	maps.Copy(goal, o.rounds)
 	o.mu.Unlock()
 	err := until(ctx, func() (bool, error) {
 		o.mu.Lock()
@@ -172,7 +172,7 @@ func (o *Observation) record(ctx context.Context, c *controller, w *Worker, err 
 	}
 	o.logins.Failed++
 	if len(o.logins.Failures) < keptFailures {
-		o.logins.Failures = append(o.logins.Failures[:len(o.logins.Failures):len(o.logins.Failures)],
+		o.logins.Failures = append(slices.Clip(o.logins.Failures),
 			LoginFailure{Controller: c.name, Worker: w.Name, After: time.Since(o.fleet.began), Err: err})
 	}
 }

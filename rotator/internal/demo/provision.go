@@ -22,7 +22,7 @@ import (
 
 // What the fleet's resources are called: the names that everything has by default.
 const (
-	secretName   = "/dev/ssh"
+	secretName   = "/dev/ssh" //nolint:gosec // a name, not a secret
 	keysetName   = "/dev/ssh/public"
 	tableName    = "rotatessh-ledger"
 	topicName    = "rotatessh-keyset-published"

@@ -9,8 +9,7 @@ import (
 // fatal ends the test with err and the logs that explain it.
 func fatal(t *testing.T, err error) {
 	t.Helper()
-	var logged *LoggedError
-	if errors.As(err, &logged) {
+	if logged, ok := errors.AsType[*LoggedError](err); ok {
 		show(t, logged.Logs)
 	}
 	t.Fatal(err)

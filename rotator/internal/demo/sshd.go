@@ -93,6 +93,7 @@ func isFile(path string) bool {
 // exist when it runs as root.
 func (s *sshServer) prepare(ctx context.Context, w *Worker) error {
 	if os.Getuid() == 0 {
+		//nolint:gosec // the mode that the distribution's own unit gives it
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			return fmt.Errorf("making sshd's folder: %w", err)
 		}
