@@ -41,8 +41,7 @@ func invalid(code Code, format string, args ...any) error {
 
 // CodeOf is the code of the *Invalid in err's chain, or "" if there is none.
 func CodeOf(err error) Code {
-	var bad *Invalid
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*Invalid](err); ok {
 		return bad.Code
 	}
 	return ""

@@ -106,8 +106,7 @@ func decode(data []byte, into any) error {
 	if err == nil {
 		return nil
 	}
-	var bad *Invalid
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*Invalid](err); ok {
 		return bad
 	}
 	return invalid(CodeMalformed, "keyset is not of the expected form: %v", err)

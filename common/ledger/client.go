@@ -110,8 +110,7 @@ func (c *Client) put(ctx context.Context, k key, record any, cond condition, old
 		in.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	}
 	_, err = c.db.PutItem(ctx, in)
-	var failed *types.ConditionalCheckFailedException
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
 		if old != nil && len(failed.Item) > 0 {
 			if err := decode(failed.Item, old); err != nil {
 				return err

@@ -3,6 +3,7 @@ package localaws
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,7 +41,8 @@ func (s *Server) decode(hr *http.Request) (*wire.Request, error) {
 	}
 	r.Body = body
 	if target := hr.Header.Get("X-Amz-Target"); target != "" {
-		return r, decodeJSON(r, target, hr.Header.Get("Content-Type"))
+		decodeJSON(r, target, hr.Header.Get("Content-Type"))
+		return r, nil
 	}
 	if strings.HasPrefix(hr.URL.Path, "/2015-03-31/") {
 		return r, decodeLambda(r, hr)
@@ -48,7 +50,7 @@ func (s *Server) decode(hr *http.Request) (*wire.Request, error) {
 	return r, decodeQuery(r, hr)
 }
 
-func decodeJSON(r *wire.Request, target, contentType string) error {
+func decodeJSON(r *wire.Request, target, contentType string) {
 	if strings.HasPrefix(contentType, "application/x-amz-json-1.0") {
 		r.Protocol = wire.JSON10
 	}
@@ -57,7 +59,6 @@ func decodeJSON(r *wire.Request, target, contentType string) error {
 	if len(r.Body) == 0 {
 		r.Body = []byte("{}")
 	}
-	return nil
 }
 
 // jsonService maps the prefix of X-Amz-Target to the service's IAM prefix.
@@ -86,9 +87,7 @@ func decodeQuery(r *wire.Request, hr *http.Request) error {
 	if err != nil {
 		return &wire.Error{Code: "MalformedQueryString", Message: "parsing the form: " + err.Error()}
 	}
-	for k, v := range hr.URL.Query() {
-		form[k] = v
-	}
+	maps.Copy(form, hr.URL.Query())
 	r.Form, r.Body, r.Action = form, nil, form.Get("Action")
 	if r.Action == "" {
 		return &wire.Error{Code: "MissingAction", Message: fmt.Sprintf("localaws serves no %s %s; no Action was given", hr.Method, hr.URL.Path)}

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// ErrDrop, returned by a hook of a Fault, closes the client's connection without an answer.
+// ErrDrop is for a hook of a Fault to return: it closes the client's connection without an answer.
 var ErrDrop = errors.New("connection dropped")
 
-// APIError, returned by a hook of a Fault, is what the client gets to see.
+// APIError is for a hook of a Fault to return: it is what the client gets to see.
 type APIError struct {
 	Code, Message string
 	Status        int // HTTP status; 0 means 400

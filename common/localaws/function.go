@@ -67,8 +67,7 @@ func (s *Server) invoke(ctx context.Context, p wire.Principal, name string, payl
 // attemptEvent is one attempt to deliver an event to a function.
 func (s *Server) attemptEvent(ctx context.Context, name string, payload []byte) (lambda.Result, error) {
 	out, err := s.invoke(ctx, wire.Principal{Service: "events"}, name, payload)
-	var failed *FunctionError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*FunctionError](err); ok {
 		return lambda.Result{Payload: failed.Payload, FunctionError: "Unhandled"}, nil
 	}
 	return lambda.Result{Payload: out}, err

@@ -47,8 +47,7 @@ func TestFunctionIsInvokedThroughTheSDK(t *testing.T) {
 		}
 	}
 	_, err = c.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("nobody")})
-	var missing *types.ResourceNotFoundException
-	if !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); !ok {
 		t.Errorf("unknown function: %v", err)
 	}
 }
@@ -62,7 +61,7 @@ func TestEventInvocationIsTriedThreeTimes(t *testing.T) {
 		t.Fatalf("answered %v, %v", out, err)
 	}
 	eventually(t, "three attempts failed", func() bool {
-		return 3 == len(slices.DeleteFunc(s.Calls(), func(c localaws.Call) bool { return c.Principal != "events" || c.ErrorCode != "Unhandled" }))
+		return len(slices.DeleteFunc(s.Calls(), func(c localaws.Call) bool { return c.Principal != "events" || c.ErrorCode != "Unhandled" })) == 3
 	})
 	if out, err := c.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: &arn, InvocationType: types.InvocationTypeDryRun}); err != nil || out.StatusCode != 204 {
 		t.Errorf("dry run answered %v, %v", out, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -85,10 +86,8 @@ func finishSecret(ctx context.Context, c *secretsmanager.Client, e events.Secret
 
 func holder(stages map[string][]string, label string) string {
 	for id, labels := range stages {
-		for _, l := range labels {
-			if l == label {
-				return id
-			}
+		if slices.Contains(labels, label) {
+			return id
 		}
 	}
 	return ""

@@ -59,8 +59,7 @@ func encodeFault(r *wire.Request, requestID string, err error) *wire.Answer {
 	if errors.Is(err, ErrDrop) {
 		return nil
 	}
-	var e *APIError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*APIError](err); ok {
 		err = &wire.Error{Code: e.Code, Message: e.Message, Status: e.Status}
 	}
 	return wire.Encode(r, requestID, nil, err)

@@ -33,12 +33,10 @@ func withHint(err error, format string, args ...any) error {
 // call, 1 for everything else.
 func fail(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "rotatessh: error: %v\n", err)
-	var hinted hintedError
-	if errors.As(err, &hinted) {
+	if hinted, ok := errors.AsType[hintedError](err); ok {
 		fmt.Fprintf(stderr, "rotatessh: hint: %s\n", hinted.hint)
 	}
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return 2
 	}
 	return 1

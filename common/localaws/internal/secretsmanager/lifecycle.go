@@ -6,7 +6,7 @@ import (
 )
 
 type deleteSecretInput struct {
-	SecretId                   string //nolint:revive // AWS's spelling
+	SecretId                   string
 	RecoveryWindowInDays       *int
 	ForceDeleteWithoutRecovery bool
 }
@@ -47,7 +47,7 @@ func (s *Service) restoreSecret(in *secretIDInput) (any, error) {
 }
 
 type tagResourceInput struct {
-	SecretId string //nolint:revive // AWS's spelling
+	SecretId string
 	Tags     []tag
 }
 
@@ -64,7 +64,7 @@ func (s *Service) tagResource(in *tagResourceInput) (any, error) {
 }
 
 type untagResourceInput struct {
-	SecretId string //nolint:revive // AWS's spelling
+	SecretId string
 	TagKeys  []string
 }
 
@@ -93,7 +93,7 @@ func newReplicaStatus(region string) replicaStatus {
 }
 
 type replicateInput struct {
-	SecretId          string //nolint:revive // AWS's spelling
+	SecretId          string
 	AddReplicaRegions []replicaRegion
 }
 

@@ -17,7 +17,7 @@ type rotationRules struct {
 }
 
 type rotateSecretInput struct {
-	SecretId           string //nolint:revive // AWS's spelling
+	SecretId           string
 	ClientRequestToken string
 	RotationLambdaARN  string
 	RotationRules      *rotationRules

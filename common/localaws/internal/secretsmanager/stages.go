@@ -3,10 +3,10 @@ package secretsmanager
 import "time"
 
 type updateSecretVersionStageInput struct {
-	SecretId            string //nolint:revive // AWS's spelling
+	SecretId            string
 	VersionStage        string
-	RemoveFromVersionId string //nolint:revive // AWS's spelling
-	MoveToVersionId     string //nolint:revive // AWS's spelling
+	RemoveFromVersionId string
+	MoveToVersionId     string
 }
 
 // updateSecretVersionStage moves, attaches or removes one label. RemoveFromVersionId must name the version

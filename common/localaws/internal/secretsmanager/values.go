@@ -9,7 +9,7 @@ import (
 )
 
 type putSecretValueInput struct {
-	SecretId           string //nolint:revive // AWS's spelling
+	SecretId           string
 	ClientRequestToken string
 	SecretString       *string
 	SecretBinary       []byte
@@ -88,15 +88,15 @@ func (s *Service) remember(val value) {
 }
 
 type getSecretValueInput struct {
-	SecretId     string //nolint:revive // AWS's spelling
-	VersionId    string //nolint:revive // AWS's spelling
+	SecretId     string
+	VersionId    string
 	VersionStage string
 }
 
 type secretValue struct {
 	ARN           string
 	Name          string
-	VersionId     string  //nolint:revive // AWS's spelling
+	VersionId     string
 	SecretString  *string `json:",omitempty"`
 	SecretBinary  []byte  `json:",omitempty"`
 	VersionStages []string
@@ -149,11 +149,11 @@ func (sec *secret) pick(id, stage string) (*version, error) {
 }
 
 type batchGetSecretValueInput struct {
-	SecretIdList []string //nolint:revive // AWS's spelling
+	SecretIdList []string
 }
 
 type batchError struct {
-	SecretId  string //nolint:revive // AWS's spelling
+	SecretId  string
 	ErrorCode string
 	Message   string
 }

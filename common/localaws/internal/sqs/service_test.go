@@ -111,8 +111,7 @@ func TestCreatingAQueueAgain(t *testing.T) {
 	}
 	f.create("q", map[string]string{"DelaySeconds": "0"}) // the default, which the queue has
 	_, err := f.CreateQueue(t.Context(), &sdk.CreateQueueInput{QueueName: aws.String("q"), Attributes: map[string]string{"VisibilityTimeout": "61"}})
-	var exists *types.QueueNameExists
-	if !errors.As(err, &exists) {
+	if _, ok := errors.AsType[*types.QueueNameExists](err); !ok {
 		t.Errorf("other attributes: %v, want QueueNameExists", err)
 	}
 	for name, attributes := range map[string]map[string]string{

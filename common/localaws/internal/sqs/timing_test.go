@@ -3,6 +3,7 @@ package sqs_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -145,7 +146,8 @@ func TestALongPollEndsWhenItsQueueIsDeleted(t *testing.T) {
 		}()
 		start := time.Now()
 		_, err := c.try(t.Context(), "ReceiveMessage", `{`+inQ+`,"WaitTimeSeconds":20}`)
-		e, ok := err.(*wire.Error)
+		e := &wire.Error{}
+		ok := errors.As(err, &e)
 		if !ok || e.Code != "QueueDoesNotExist" || time.Since(start) != time.Second {
 			t.Errorf("ended after %s with %v, want QueueDoesNotExist after 1s", time.Since(start), err)
 		}
@@ -261,16 +263,16 @@ func TestWhatAServiceMayDeliver(t *testing.T) {
 		deliver := func(topic string) error {
 			return c.s.Deliver(sqs.Delivery{QueueARN: queue, Service: "sns.amazonaws.com", SourceARN: topic, Body: "hint"})
 		}
-		if err := deliver(topic); err != sqs.ErrDenied {
+		if err := deliver(topic); !errors.Is(err, sqs.ErrDenied) {
 			t.Errorf("without a policy: %v, want %v", err, sqs.ErrDenied)
 		}
 		policy, _ := json.Marshal(`{"Statement":[{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"` + queue +
 			`","Condition":{"ArnEquals":{"aws:SourceArn":"` + topic + `"}}}]}`)
 		c.do("SetQueueAttributes", `{`+inQ+`,"Attributes":{"Policy":`+string(policy)+`}}`)
-		if err := deliver(topic + "2"); err != sqs.ErrDenied {
+		if err := deliver(topic + "2"); !errors.Is(err, sqs.ErrDenied) {
 			t.Errorf("from another topic: %v, want %v", err, sqs.ErrDenied)
 		}
-		if err := c.s.Deliver(sqs.Delivery{QueueARN: queue + "2", Service: "sns.amazonaws.com", SourceARN: topic, Body: "x"}); err != sqs.ErrNoQueue {
+		if err := c.s.Deliver(sqs.Delivery{QueueARN: queue + "2", Service: "sns.amazonaws.com", SourceARN: topic, Body: "x"}); !errors.Is(err, sqs.ErrNoQueue) {
 			t.Errorf("to no queue: %v, want %v", err, sqs.ErrNoQueue)
 		}
 		c.want(``, "", 0)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -22,9 +23,7 @@ type Answer struct {
 
 // Write sends the answer to w.
 func (a *Answer) Write(w http.ResponseWriter) {
-	for k, v := range a.Header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.Header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.Body)))
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.Body) // a client that went away is no concern of the server
@@ -55,8 +54,7 @@ func Encode(r *Request, requestID string, out any, err error) *Answer {
 }
 
 func asError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError}
@@ -183,9 +181,7 @@ func fault(e *Error) string {
 
 func jsonError(e *Error) []byte {
 	doc := map[string]any{}
-	for k, v := range e.Fields {
-		doc[k] = v
-	}
+	maps.Copy(doc, e.Fields)
 	doc["__type"] = e.Code
 	doc["message"] = e.Message
 	// Secrets Manager and DynamoDB spell the member differently; the SDKs look for both.

@@ -16,7 +16,7 @@ import (
 )
 
 type topic struct {
-	TopicArn string   //nolint:revive // AWS's spelling
+	TopicArn string
 	Names    []string `xml:"Names>member"`
 }
 

@@ -41,6 +41,7 @@ func Serve(tb testing.TB, services map[string]wire.Handler) aws.Config {
 // its WriteTo then answers io.EOF, on which net/http closes the connection: a server as fast as this one loses answers to that race.
 type plainBody struct{ client *http.Client }
 
+// Do implements aws.HTTPClient.
 func (p plainBody) Do(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = struct{ io.ReadCloser }{req.Body}

@@ -72,10 +72,7 @@ func added(have attr.Value, ok bool, more attr.Value) (attr.Value, error) {
 func (u *Update) applyDeletes(old attr.Item, root attr.Value) (attr.Value, error) {
 	for _, d := range u.deletes {
 		have, ok := d.at.find(old)
-		if !ok {
-			continue
-		}
-		if have.Kind != d.value.Kind {
+		if ok && have.Kind != d.value.Kind {
 			return root, wrongType()
 		}
 		left := slices.DeleteFunc(slices.Clone(have.Elems), d.value.Contains)
@@ -144,12 +141,12 @@ func put(v attr.Value, p path, x attr.Value) (attr.Value, error) {
 	return v, nil
 }
 
-// remove returns v without what stands at p; nothing there is no fault, but a missing parent is.
+// remove returns v without what stands at p; nothing there is no fault, but a parent that is missing or of the wrong kind is.
 func remove(v attr.Value, p path) (attr.Value, error) {
 	s := p[0]
 	inner, ok := child(v, s)
 	switch {
-	case len(p) > 1 && !ok:
+	case !ok && (len(p) > 1 || v.Kind != s.container()):
 		return v, invalidPath()
 	case len(p) > 1:
 		changed, err := remove(inner, p[1:])

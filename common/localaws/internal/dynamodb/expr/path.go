@@ -21,6 +21,14 @@ func (s step) String() string {
 	return s.name
 }
 
+// container is the kind of value that has such parts.
+func (s step) container() attr.Kind {
+	if s.isIndex {
+		return attr.List
+	}
+	return attr.Map
+}
+
 // path is a document path; its first step is always a name.
 type path []step
 
