@@ -24,15 +24,15 @@ func TestDemoShowsEachChangeOnceWhereThereIsNoTerminal(t *testing.T) {
 	var stderr bytes.Buffer
 	v := newDemoView(new(bytes.Buffer), &stderr, false)
 	for _, p := range []demo.Progress{
-		{Stage: "starting workers", Of: 3, Elapsed: time.Second},
-		{Stage: "starting workers", Of: 3, Elapsed: 2 * time.Second},
-		{Stage: "starting workers", Done: 1, Of: 3, Elapsed: 2 * time.Second},
+		{Stage: "starting workers", Of: 3, What: "up", Elapsed: time.Second},
+		{Stage: "starting workers", Of: 3, What: "up", Elapsed: 2 * time.Second},
+		{Stage: "starting workers", Done: 1, Of: 3, What: "up", Elapsed: 2 * time.Second},
 		{Stage: "trying", Elapsed: 3 * time.Second},
 	} {
 		v.Progress(p)
 	}
 	v.end()
-	want := "   1.0s  starting workers, 0/3\n   2.0s  starting workers, 1/3\n   3.0s  trying\n"
+	want := "   1.0s  starting workers, 0/3 up\n   2.0s  starting workers, 1/3 up\n   3.0s  trying\n"
 	if diff := cmp.Diff(want, stderr.String()); diff != "" {
 		t.Error(diff)
 	}

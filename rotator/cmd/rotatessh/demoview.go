@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -29,6 +30,7 @@ type demoView struct {
 	// What follows belongs to the goroutine that draws.
 	bars *mpb.Progress // nil where there is no terminal
 	bar  *mpb.Bar
+	took *atomic.Int64 // what the bar shows as the elapsed time once it has ended, in nanoseconds
 	last demo.Progress
 }
 
@@ -36,7 +38,7 @@ type demoView struct {
 func newDemoView(stdout, stderr io.Writer, asJSON bool) *demoView {
 	v := &demoView{stdout: stdout, stderr: stderr, json: asJSON, updates: make(chan demo.Progress, 1024), drawn: make(chan struct{})}
 	if isTerminal(stderr) {
-		v.bars = mpb.New(mpb.WithOutput(stderr), mpb.PopCompletedMode(), mpb.WithWidth(30))
+		v.bars = mpb.New(mpb.WithOutput(stderr), mpb.PopCompletedMode(), mpb.WithWidth(20))
 	}
 	go v.draw()
 	return v
@@ -68,7 +70,7 @@ func (v *demoView) draw() {
 		}
 		v.last = p
 	}
-	v.finish()
+	v.finish(v.last.Elapsed)
 	if v.bars != nil {
 		v.bars.Shutdown()
 	}
@@ -78,40 +80,42 @@ func share(p demo.Progress) string {
 	if p.Of == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d/%d", p.Done, p.Of)
+	return fmt.Sprintf(", %d/%d %s", p.Done, p.Of, p.What)
 }
 
 // move moves the bar, or begins a new one when the stage changes.
 func (v *demoView) move(p demo.Progress) {
 	if v.bar == nil || p.Stage != v.last.Stage {
-		v.finish()
-		v.bar = v.newBar(p)
+		v.finish(p.Elapsed)
+		v.bar, v.took = v.newBar(p)
 	}
 	v.bar.SetCurrent(int64(p.Done))
 }
 
 // newBar gives a bar that may go back, and that does not end by itself when it is full: a new publication
 // makes every worker unready again.
-func (v *demoView) newBar(p demo.Progress) *mpb.Bar {
+func (v *demoView) newBar(p demo.Progress) (*mpb.Bar, *atomic.Int64) {
 	began := time.Now().Add(-p.Elapsed)
-	shown := p.Elapsed
-	line := decor.Any(func(s decor.Statistics) string {
-		if !s.Aborted {
-			shown = time.Since(began)
+	took := new(atomic.Int64)
+	line := decor.Any(func(decor.Statistics) string {
+		elapsed := time.Duration(took.Load())
+		if elapsed == 0 {
+			elapsed = time.Since(began)
 		}
-		return fmt.Sprintf("%6.1fs  %-40s", shown.Seconds(), p.Stage)
+		return fmt.Sprintf("%6.1fs  %-40s", elapsed.Seconds(), p.Stage)
 	})
 	if p.Of == 0 {
-		return v.bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(line))
+		return v.bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(line)), took
 	}
-	bar := v.bars.New(0, mpb.BarStyle(), mpb.PrependDecorators(line, decor.CountersNoUnit("%d/%d ")))
+	bar := v.bars.New(0, mpb.BarStyle(), mpb.PrependDecorators(line, decor.CountersNoUnit("%d/%d "+p.What, decor.WC{W: 17, C: decor.DindentRight | decor.DextraSpace})))
 	bar.SetTotal(int64(p.Of), false)
-	return bar
+	return bar, took
 }
 
-// finish leaves the present bar on the screen as it is.
-func (v *demoView) finish() {
+// finish leaves the present bar on the screen as it is, with the time at which it ended.
+func (v *demoView) finish(at time.Duration) {
 	if v.bar != nil {
+		v.took.Store(int64(at))
 		v.bar.Abort(false)
 		v.bar.Wait()
 		v.bar = nil

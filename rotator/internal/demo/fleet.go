@@ -157,7 +157,7 @@ func (f *Fleet) Access() Access {
 
 func (f *Fleet) startWorkers(ctx context.Context) error {
 	f.workers = make([]*Worker, f.options.Workers)
-	started := counter(f, "starting workers", len(f.workers))
+	started := counter(f, "starting workers", len(f.workers), "up")
 	first, err := newWorker(f.folder.path, f.user, 1)
 	if err != nil {
 		return err
@@ -209,10 +209,10 @@ func (f *Fleet) startWorker(ctx context.Context, w *Worker) error {
 func (f *Fleet) awaitSubscribed(ctx context.Context) error {
 	for {
 		n, err := f.subscriptions(ctx)
+		f.count("waiting for the agents", n, len(f.workers), "subscribed")
 		if err == nil && n >= len(f.workers) {
 			return nil
 		}
-		f.say("waiting for the agents", n, len(f.workers))
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", len(f.workers), n, context.Cause(ctx))

@@ -108,7 +108,7 @@ func (f *Fleet) again(ctx context.Context, o *Observation, out *Figures) (Rotati
 
 // conclude proves the last rotation and completes the figures.
 func (f *Fleet) conclude(ctx context.Context, last Rotation, o *Observation, out *results) error {
-	f.say("trying the old key and the new one", 0, 0)
+	f.say("trying the old key and the new one")
 	proofs := f.Prove(ctx, last)
 	var err error
 	if out.Copy, err = f.Copy(ctx, last); err != nil {

@@ -16,23 +16,26 @@ type Progress struct {
 	Stage   string // "rotation 2 of 2: testSecret"
 	Done    int    // of Of workers; both are 0 where nothing is counted
 	Of      int
+	What    string // what is counted: "ready"
 	Elapsed time.Duration
 }
 
-func (f *Fleet) say(stage string, done, of int) {
-	f.progress(Progress{Stage: stage, Done: done, Of: of, Elapsed: time.Since(f.began)})
+func (f *Fleet) say(stage string) { f.count(stage, 0, 0, "") }
+
+func (f *Fleet) count(stage string, done, of int, what string) {
+	f.progress(Progress{Stage: stage, Done: done, Of: of, What: what, Elapsed: time.Since(f.began)})
 }
 
 // counter gives a function that counts one more and says so.
-func counter(f *Fleet, stage string, of int) func() {
+func counter(f *Fleet, stage string, of int, what string) func() {
 	var mu sync.Mutex
 	n := 0
-	f.say(stage, 0, of)
+	f.count(stage, 0, of, what)
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
-		f.say(stage, n, of)
+		f.count(stage, n, of, what)
 	}
 }
 
@@ -147,7 +150,11 @@ func (w *watch) tellLocked() {
 			n++
 		}
 	}
-	w.fleet.say(w.stage, n, len(w.fleet.workers))
+	what := "ready"
+	if w.retiring != "" {
+		what = "refuse it"
+	}
+	w.fleet.count(w.stage, n, len(w.fleet.workers), what)
 }
 
 // timeToReady is the time from the publication of a pending key to the last worker's first acknowledgement
