@@ -27,7 +27,7 @@ func load(t *testing.T, text string) (config.Config, error) {
 }
 
 func TestEmptyFileIsTheDefault(t *testing.T) {
-	for _, text := range []string{"", "\n", "# nothing\n", "sshd:\nbeacon: {}\n"} {
+	for _, text := range []string{"", "\n", "# nothing\n", "sshd:\nbeacon: {}\n", "keysetSecret:\nusers:\nsshd:\n  port:\n  address:\nbeacon:\n  interval:\n"} {
 		c, err := load(t, text)
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -80,23 +79,7 @@ func decode(doc ast.Node, c *Config) error {
 	if doc == nil || doc.Type() == ast.NullType || doc.Type() == ast.CommentType {
 		return nil
 	}
-	// The whole document first: a key without a value may be unknown all the same.
-	if err := yaml.NodeToValue(doc, new(Config), yaml.Strict()); err != nil {
-		return err
-	}
-	dropEmpty(doc)
 	return yaml.NodeToValue(doc, c, yaml.Strict())
-}
-
-func dropEmpty(node ast.Node) {
-	m, ok := node.(*ast.MappingNode)
-	if !ok {
-		return
-	}
-	m.Values = slices.DeleteFunc(m.Values, func(v *ast.MappingValueNode) bool { return v.Value.Type() == ast.NullType })
-	for _, v := range m.Values {
-		dropEmpty(v.Value)
-	}
 }
 
 // located turns the decoder's error, which quotes the file over several lines, into one line with its number.

@@ -41,7 +41,8 @@ func outcomeOf(a applied, refused *refusal) (o ledger.Outcome, code, message str
 }
 
 // compose makes the acknowledgement of a pass, and false when there is nothing to acknowledge, or not yet.
-func (s *Syncer) compose(a applied, refused *refusal) (ledger.Ack, bool) {
+func (s *Syncer) compose(a applied) (ledger.Ack, bool) {
+	refused := s.refused
 	if refused != nil && refused.Code == CodeUnreachable && s.failures < unreachableAfter {
 		refused = nil
 	}

@@ -48,7 +48,8 @@ type Syncer struct {
 
 	doc      *keystore.Document // the last good one of this run
 	known    atomic.Pointer[Known]
-	failures int // fetches failed in a row
+	refused  *refusal // why the last fetch did not bring a keyset in force; nil when it did
+	failures int      // fetches refused in a row
 	users    map[string]*userMemory
 	sshd     sshd
 	acked    *ledger.Ack // as last written

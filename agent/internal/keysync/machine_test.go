@@ -107,9 +107,12 @@ type table struct {
 	err  error
 }
 
-func (l *table) PutAck(_ context.Context, a ledger.Ack) (int64, error) {
+func (l *table) PutAck(ctx context.Context, a ledger.Ack) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	if l.err != nil {
 		return 0, l.err
 	}

@@ -34,7 +34,6 @@ func (s *Syncer) Pass(ctx context.Context) error {
 // outcome is what a pass came to.
 type outcome struct {
 	err          error
-	refetch      bool // the keyset was not read
 	notListening bool
 }
 
@@ -42,30 +41,29 @@ func (s *Syncer) pass(ctx context.Context, r Request) outcome {
 	s.log.Debug("pass begins", logging.Reason(r.Why))
 	var out outcome
 	var faults []error
-	var refused *refusal
-	if r.Fetch || r.Full || s.doc == nil {
+	if r.Fetch || r.Full {
 		var err error
-		refused, err = s.refresh(ctx, r.Generation)
+		s.refused, err = s.refresh(ctx, r.Generation)
 		faults = append(faults, err)
-		out.refetch = refused != nil
-		s.countFetch(refused)
+		s.countFetch()
 	}
 	if ctx.Err() != nil {
-		return outcome{err: ctx.Err(), refetch: true}
+		return outcome{err: ctx.Err()}
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
-	if refused != nil {
-		faults = append(faults, refused.Fault)
+	if s.refused != nil {
+		// It stands until a later reading succeeds: a pass that reads nothing is no better for it.
+		faults = append(faults, s.refused.Fault)
 	}
 	report := s.apply(ctx, r.Full)
 	out.notListening = report.notListening
 	faults = append(faults, report.faults...)
-	if ack, ok := s.compose(report, refused); ok {
+	if ack, ok := s.compose(report); ok {
 		faults = append(faults, s.acknowledge(ctx, ack))
 	}
 	out.err = errors.Join(faults...)
-	s.show(out.err, report, refused)
+	s.show(out.err, report)
 	return out
 }
 
@@ -82,9 +80,9 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	return detached, func() { stop(); cancel() }
 }
 
-func (s *Syncer) countFetch(refused *refusal) {
+func (s *Syncer) countFetch() {
 	s.failures++
-	if refused == nil {
+	if s.refused == nil {
 		s.failures = 0
 	}
 }
@@ -145,7 +143,7 @@ func (d *sshd) learn(v Verdict) {
 }
 
 // show tells the Reporter how the pass went.
-func (s *Syncer) show(err error, a applied, refused *refusal) {
+func (s *Syncer) show(err error, a applied) {
 	st := &s.status
 	st.UpdatedAt = time.Now().UTC()
 	st.Users = a.users
@@ -157,7 +155,7 @@ func (s *Syncer) show(err error, a applied, refused *refusal) {
 	} else if arn, seen, ok := s.Memory.Only(); ok {
 		st.SecretARN, st.KeysetARN, st.Generation = seen.SecretARN, arn, seen.Generation
 	}
-	st.Outcome, st.Code, st.Message = outcomeOf(a, refused)
+	st.Outcome, st.Code, st.Message = outcomeOf(a, s.refused)
 	if err == nil {
 		st.LastSuccess, st.Failures = st.UpdatedAt, 0
 	} else {

@@ -18,7 +18,7 @@ const (
 	verifyAgain = 2 * time.Second
 	// recheck bounds the wait for a key's end of life, and idle every wait.
 	recheck = 30 * time.Second
-	idle    = 24 * time.Hour
+	idle    = 7 * 24 * time.Hour
 )
 
 // Bell is what wakes Run. Rings while a pass goes on are kept, as one.
@@ -32,20 +32,19 @@ type Bell interface {
 // Run does a pass at once and then whenever the bell rings, a key's time is up, or a failed pass is due again, until ctx ends. It
 // then finishes the pass in hand, for a bounded time, and returns.
 func (s *Syncer) Run(ctx context.Context, bell Bell) {
+	var failing backoff
 	next := Request{Full: true, Why: "start"}
-	for failed := 0; ; {
+	for {
 		out := s.pass(ctx, next)
 		if ctx.Err() != nil {
 			return
 		}
-		wait := s.due()
+		failing.note(out.err)
 		if out.err != nil {
-			wait = min(wait, retryAfter(failed))
-			failed++
-			s.log.Log(levelOf(zap.ErrorLevel, failed), "pass failed", logging.Code(s.status.Code), zap.Error(out.err), zap.Int("in_a_row", failed))
-		} else {
-			failed = 0
+			s.log.Log(levelOf(zap.ErrorLevel, failing.count), "pass failed",
+				logging.Code(s.status.Code), zap.Error(out.err), zap.Int("in_a_row", failing.count))
 		}
+		wait := min(s.due(), failing.wait())
 		if out.notListening {
 			wait = min(wait, verifyAgain)
 		}
@@ -53,13 +52,34 @@ func (s *Syncer) Run(ctx context.Context, bell Bell) {
 		if next, more = s.await(ctx, bell, wait); !more {
 			return
 		}
-		next.Fetch = next.Fetch || out.refetch
+		next.Fetch = next.Fetch || s.failures > 0 && failing.due()
 	}
 }
 
-// retryAfter is the jittered wait after so many earlier failures.
-func retryAfter(failed int) time.Duration {
-	return jitter(min(firstRetry<<min(failed, 16), lastRetry))
+// backoff is when to try again after failures in a row. A pass that something else has caused in between does not put that off.
+type backoff struct {
+	count int
+	at    time.Time
+}
+
+func (b *backoff) note(err error) {
+	switch {
+	case err == nil:
+		*b = backoff{}
+	case b.due():
+		b.at = time.Now().Add(jitter(min(firstRetry<<min(b.count, 16), lastRetry)))
+		b.count++
+	}
+}
+
+// due reports whether it is time; it always is when nothing has failed.
+func (b *backoff) due() bool { return !time.Now().Before(b.at) }
+
+func (b *backoff) wait() time.Duration {
+	if b.count == 0 {
+		return idle
+	}
+	return time.Until(b.at)
 }
 
 // await waits until the next pass and says what it is to do; false means that ctx has ended.

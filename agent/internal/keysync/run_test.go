@@ -3,6 +3,7 @@ package keysync_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +122,28 @@ func TestLastGoodKeysetStaysInForceWhileReadingFails(t *testing.T) {
 	})
 }
 
+func TestRefusalStandsUntilAKeysetIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		k := newKey(t)
+		m.secret.publish(5, current(k))
+		m.run(t)
+		after(0)
+		m.secret.publish(4, current(newKey(t)))
+		m.bell.Ring(keysync.Request{Fetch: true})
+		after(0)
+		m.disk.set(aliceFile, "")
+		m.bell.Ring(keysync.Request{Why: "file"})
+		after(0)
+		if last := m.table.last(t); last.Code != keysync.CodeLower || m.table.count() != 2 || m.reports.last().Failures != 2 {
+			t.Errorf("acknowledged %d times, last %+v", m.table.count(), last)
+		}
+		if !slices.Equal(m.block(), prints(k)) {
+			t.Error("drift was not repaired")
+		}
+	})
+}
+
 func TestFailedPassesBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
@@ -154,6 +177,34 @@ func TestFailedPassesBackOff(t *testing.T) {
 		after(3 * time.Second)
 		if n := m.secret.count() - before; n < 3 {
 			t.Errorf("%d reads in the three seconds after a new failure", n)
+		}
+	})
+}
+
+// A program that changes the file all the time must neither make the agent read the secret all the time nor keep it from doing so.
+func TestRingsDoNotDisturbTheBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		m.secret.publish(1, current(newKey(t)))
+		m.run(t)
+		after(0)
+		m.secret.fail(errors.New("away"))
+		m.bell.Ring(keysync.Request{Fetch: true})
+		after(0)
+		before := m.secret.count()
+		for range 2 * 3600 {
+			m.disk.set(aliceFile, "")
+			m.bell.Ring(keysync.Request{Why: "file"})
+			after(500 * time.Millisecond)
+		}
+		if n := m.secret.count() - before; n < 12 || n > 40 {
+			t.Errorf("%d reads in an hour", n)
+		}
+		if m.disk.writes < 7000 {
+			t.Errorf("%d repairs", m.disk.writes)
+		}
+		if s := m.reports.last(); s.Failures == 0 || s.Code != keysync.CodeUnreachable {
+			t.Errorf("a repair hides that the secret cannot be read: %+v", s)
 		}
 	})
 }
@@ -385,6 +436,23 @@ func TestSSHDThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 		after(5 * time.Minute)
 		if last := m.table.last(t); answers(last.Users[0])["current "+k.Fingerprint()] != ledger.Yes {
 			t.Errorf("acknowledged %+v", last)
+		}
+	})
+}
+
+// The reason why sshd gives no answer may name a port or a time; that is no other result.
+func TestOtherWordsAreNoOtherResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		m.secret.publish(1, current(newKey(t)))
+		m.run(t)
+		for i := range 20 {
+			m.server.do(func() { m.server.silent = fmt.Errorf("connection %d closed", i) })
+			m.bell.Ring(keysync.Request{Full: true})
+			after(time.Minute)
+		}
+		if n := m.table.count(); n > 2 {
+			t.Errorf("%d acknowledgements of one result", n)
 		}
 	})
 }
