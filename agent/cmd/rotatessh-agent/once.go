@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
 	"github.com/rotatessh/rotatessh/agent/internal/state"
@@ -28,6 +29,5 @@ func once(ctx context.Context, opts options) error {
 		return err
 	}
 	err = syncer.Pass(ctx)
-	printStatus(opts.stdout, report.last)
-	return err
+	return errors.Join(err, printStatus(opts.stdout, report.last))
 }

@@ -83,7 +83,7 @@ type Subscription struct {
 
 // Default is the configuration that an empty file means.
 func Default() Config {
-	return Config{
+	return Config{ //nolint:gosec // names of secrets, no secret
 		KeysetSecret: "/dev/ssh/public",
 		LedgerTable:  "rotatessh-ledger",
 		StateDir:     "/var/lib/rotatessh",

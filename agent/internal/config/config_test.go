@@ -79,7 +79,7 @@ func TestFaultsNameFileAndLine(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"unknown key":           {"region: x\nregoin: y\n", `agent.yaml:2: unknown key "regoin"`},
 		"unknown key in a list": {"users:\n  - name: a\n  - name: b\n    shell: x\n", `agent.yaml:4: unknown key "shell"`},
-		"unknown key in a map":  {"sshd:\n  adress: x\n", `agent.yaml:2: unknown key "adress"`},
+		"unknown key in a map":  {"sshd:\n  hostkey: x\n", `agent.yaml:2: unknown key "hostkey"`},
 		"key twice":             {"region: a\n\nregion: b\n", "agent.yaml:3: "},
 		"wrong type":            {"users: alice\n", "agent.yaml:1: "},
 		"wrong number":          {"\nsshd: {port: many}\n", "agent.yaml:2: "},

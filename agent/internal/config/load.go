@@ -47,8 +47,7 @@ func (e *lineError) Error() string { return fmt.Sprintf("%d: %s", e.line, e.text
 
 // prefix makes "path:line: text" of a fault that knows its line and "path: text" of one that does not.
 func prefix(path string, err error) error {
-	var at *lineError
-	if errors.As(err, &at) {
+	if _, ok := errors.AsType[*lineError](err); ok {
 		return fmt.Errorf("%s:%w", path, err)
 	}
 	return fmt.Errorf("%s: %w", path, err)

@@ -34,7 +34,7 @@ type shadow struct {
 func (i *Inspector) person(ctx context.Context, a account.Account) person {
 	p := person{gids: []int{a.GID}, own: -1}
 	if line, err := run(ctx, i.getent, "initgroups", a.Name); err == nil {
-		for _, word := range strings.Fields(strings.TrimPrefix(line, a.Name)) {
+		for word := range strings.FieldsSeq(strings.TrimPrefix(line, a.Name)) {
 			if gid, err := strconv.Atoi(word); err == nil && gid != a.GID {
 				p.gids = append(p.gids, gid)
 			}

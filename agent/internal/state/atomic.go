@@ -24,7 +24,7 @@ func replace(dir, name string, value any) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // holds no secret, and status is for everybody
 		return err
 	}
 	// One name is enough: the folder is nobody else's, and one agent at a time works with it. What a killed one left is overwritten.
@@ -39,7 +39,7 @@ func replace(dir, name string, value any) error {
 }
 
 func write(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644) //nolint:gosec // as above
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ var ErrLocked = errors.New("another rotatessh-agent is running")
 // Lock takes the folder for this process, making it when missing. The lock ends with release or with the process. It does not
 // wait: ErrLocked.
 func Lock(dir string) (release func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // holds no secret, and status is for everybody
 		return nil, fmt.Errorf("making the state folder: %w", err)
 	}
 	// Nobody else may open it: whoever can read a file can lock it against its owner.

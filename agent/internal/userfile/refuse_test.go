@@ -388,7 +388,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		if !hasCode(err, want) {
 			t.Errorf("%v becomes %v, want %s", errno, err, want)
 		}
-		if again := classify("/y", err); again != err {
+		if again := classify("/y", err); !errors.Is(again, err) || again.Error() != err.Error() {
 			t.Errorf("classified twice: %v", again)
 		}
 	}

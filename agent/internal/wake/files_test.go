@@ -184,7 +184,7 @@ func TestManyChangesRingSeldom(t *testing.T) {
 
 func TestSetDoesNotBlock(t *testing.T) {
 	f := NewFiles(NewBell(), zap.NewNop()) // nobody runs it
-	for _, p := range strings.Fields("/a/b /c/d /e/f") {
+	for p := range strings.FieldsSeq("/a/b /c/d /e/f") {
 		f.Set([]string{p})
 	}
 	if got := <-f.paths; got[0] != "/e/f" {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -100,8 +101,8 @@ func (s *Site) After(f func() error) { s.cleanup = append(s.cleanup, f) }
 // Close undoes mounts and flags, and removes the site.
 func (s *Site) Close() error {
 	var errs []error
-	for i := len(s.cleanup) - 1; i >= 0; i-- {
-		errs = append(errs, s.cleanup[i]())
+	for _, undo := range slices.Backward(s.cleanup) {
+		errs = append(errs, undo())
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
 }

@@ -16,8 +16,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// reasonExited is AWS's sentence for a process that is gone.
-const reasonExited = "Runtime exited without providing a reason"
+// errExited has AWS's sentence for a process that is gone.
+//
+//nolint:staticcheck // AWS's capital
+var errExited = errors.New("Runtime exited without providing a reason")
 
 // environment is one process of a function and the Runtime API that it alone talks to.
 type environment struct {
@@ -150,7 +152,7 @@ func (e *environment) deliver(inv *invocation) error {
 	case reply := <-e.want:
 		return e.hand(inv, reply)
 	case <-e.exited:
-		return fmt.Errorf("%s: %s", reasonExited, e.reason)
+		return fmt.Errorf("%w: %s", errExited, e.reason)
 	case <-ready.C:
 		e.kill()
 		<-e.exited
@@ -164,7 +166,7 @@ func (e *environment) hand(inv *invocation, reply chan<- *invocation) error {
 	defer e.mu.Unlock()
 	// A process that is gone already costs no invocation, even if wait has not run yet.
 	if e.dead || e.cmd.Process.Signal(syscall.Signal(0)) != nil {
-		return errors.New(reasonExited)
+		return errExited
 	}
 	inv.deadline = time.Now().Add(e.fn.spec.Timeout)
 	e.running = inv
