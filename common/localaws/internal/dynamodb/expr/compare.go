@@ -16,7 +16,7 @@ func (c comparison) holds(it attr.Item) bool {
 	a, haveA := c.left.eval(it)
 	b, haveB := c.right.eval(it)
 	if c.operator == "<>" {
-		return haveA != haveB || !attr.Equal(a, b)
+		return !attr.Equal(a, b) // what is absent is the zero value, which equals no other
 	}
 	return haveA && haveB && relates(a, c.operator, b)
 }

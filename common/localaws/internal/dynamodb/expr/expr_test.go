@@ -147,7 +147,8 @@ func TestUnusedPlaceholdersAreRefused(t *testing.T) {
 }
 
 func TestUpdates(t *testing.T) {
-	const before = `{"pk":{"S":"p"},"n":{"N":"5"},"tags":{"SS":["a","b"]},"lst":{"L":[{"S":"0"},{"S":"1"},{"S":"2"},{"S":"3"}]},"info":{"M":{"a":{"N":"1"}}}}`
+	const before = `{"pk":{"S":"p"},"n":{"N":"5"},"tags":{"SS":["a","b"]},"lst":{"L":[{"S":"0"},{"S":"1"},{"S":"2"},{"S":"3"}]},"info":{"M":{"a":{"N":"1"}}},
+		"recs":{"L":[{"M":{"k":{"S":"a"}}},{"M":{"k":{"S":"b"},"x":{"N":"1"}}}]}}`
 	for text, want := range map[string]string{
 		"SET fresh = :s":                      `"fresh":{"S":"hello"}`,
 		"set n = :7":                          `"n":{"N":"7"}`,
@@ -169,6 +170,7 @@ func TestUpdates(t *testing.T) {
 		"REMOVE n, absent, info.a":      `"n":null,"info":{"M":{}}`,
 		"REMOVE lst[0], lst[2]":         `"lst":{"L":[{"S":"1"},{"S":"3"}]}`,
 		"REMOVE lst[2], lst[9], lst[0]": `"lst":{"L":[{"S":"1"},{"S":"3"}]}`,
+		"REMOVE recs[0], recs[1].x":     `"recs":{"L":[{"M":{"k":{"S":"b"}}}]}`,
 		"ADD n :3":                      `"n":{"N":"8"}`,
 		"ADD m :3":                      `"m":{"N":"3"}`,
 		"ADD info.a :one":               `"info":{"M":{"a":{"N":"2"}}}`,
