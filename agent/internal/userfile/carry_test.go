@@ -360,3 +360,45 @@ func TestContentThatIsTooLargeIsNotWritten(t *testing.T) {
 	wantCode(t, err, TooBig)
 	wantContent(t, target.Path, "old\n")
 }
+
+// Between our mkdirat and our openat the user can put another folder of root's under the name.
+func TestAFolderThatIsNotOursIsNotGivenAway(t *testing.T) {
+	target := foreignHome(t, []byte("old\n"))
+	for name, arrange := range map[string]func(dir string){
+		"not empty":    func(dir string) { must(t, os.WriteFile(filepath.Join(dir, "x"), nil, 0o600)) },
+		"another user": func(dir string) { must(t, os.Lchown(dir, someUID+1, 0)) },
+	} {
+		dir := filepath.Join(target.Home, "planted")
+		must(t, os.Mkdir(dir, 0o755))
+		arrange(dir)
+		before := statOf(t, dir)
+		f, err := os.Open(dir)
+		must(t, err)
+		must(t, new(Writer).giveDir(target, f, dir))
+		f.Close()
+		if after := statOf(t, dir); after.Uid != before.Uid || after.Mode != before.Mode {
+			t.Errorf("%s: given away", name)
+		}
+		must(t, os.RemoveAll(dir))
+	}
+}
+
+func TestATempIsSafeFromSweepsWhileItIsWritten(t *testing.T) {
+	target := userHome(t, []byte("old\n"))
+	w := new(Writer)
+	d, err := w.openFolder(target, false)
+	must(t, err)
+	defer d.Close()
+	tmp, err := d.newTemp()
+	must(t, err)
+	path := filepath.Join(filepath.Dir(target.Path), tmp.name)
+	d.sweep()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("a living temp was swept: %v", err)
+	}
+	must(t, tmp.fill(w, &snapshot{}, []byte("new\n")))
+	d.sweep()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an abandoned temp was not swept: %v", err)
+	}
+}

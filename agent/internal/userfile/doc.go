@@ -12,8 +12,8 @@
 //	openat(F, ".rotatessh-tmp-…", O_EXCL)       random name, mode 0600
 //	write fsetxattr fchown fchmod fsync close   what the old file had is carried over before anyone sees it
 //	fstatat openat fstat read                   is the old file still the one that was read? otherwise start again
-//	renameat(F, F) fsync(F)
-//	fcntl(old) fstat(old)                       does someone still write to the old file, has someone? then put it back
+//	renameat(F, F)
+//	fcntl(old) fstat(old) fsync(F)              does someone still write to the old file, has someone? then put it back
 //	fstatat openat fstat read                   read back what the name now leads to
 //
 // It does not promise to win against a writer that does not cooperate: there is no lock that ssh-copy-id or

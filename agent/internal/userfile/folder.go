@@ -154,7 +154,7 @@ func sameAs(fi fs.FileInfo, st *unix.Stat_t) bool {
 }
 
 func openDir(home *os.Root, rel string) (*os.File, error) {
-	return home.OpenFile(rel, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	return home.OpenFile(rel, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 }
 
 func isLink(home *os.Root, rel string) bool {

@@ -20,9 +20,11 @@ type snapshot struct {
 
 func (s *snapshot) exists() bool { return s.f != nil }
 
+// close may be called twice.
 func (s *snapshot) close() {
 	if s.f != nil {
 		_ = s.f.close()
+		s.f = nil
 	}
 }
 
@@ -118,30 +120,31 @@ const (
 	lingerPause = 10 * time.Millisecond
 )
 
-// appended returns what was added to the end of the inode since it was read; the inode must have lost its name. It waits a little for programs
-// that still have it open for writing: once there are none, there will never be any again. What happened to the inode other
-// than by appending is not seen.
-func (s *snapshot) appended(ctx context.Context) ([]byte, error) {
+// linger waits a little for programs that still have the inode open for writing.
+func (s *snapshot) linger(ctx context.Context) {
+	for try := 0; try < lingerTries && ctx.Err() == nil && errors.Is(s.lease(), unix.EAGAIN); try++ {
+		time.Sleep(lingerPause)
+	}
+}
+
+// appended returns what was added to the end of the inode since it was read. Anything else that happened to it is not seen.
+func (s *snapshot) appended() ([]byte, error) {
 	if !s.exists() {
 		return nil, nil
 	}
-	for try := 0; try < lingerTries && ctx.Err() == nil && s.hasWriters(); try++ {
-		time.Sleep(lingerPause)
-	}
 	st, err := s.f.stat()
-	if err != nil || st.Size <= int64(len(s.data)) || st.Size > MaxSize {
+	have := int64(len(s.data))
+	if err != nil || st.Size <= have || st.Size > MaxSize {
 		return nil, err
 	}
-	have := int64(len(s.data))
 	return s.f.readFrom(have, st.Size-have, MaxSize)
 }
 
-// hasWriters reports whether any process has the inode open for writing: the kernel grants a read lease only when none has. The lease ends
-// with the handle. Where there are none (network file systems, or a root without CAP_LEASE) the answer is no.
-func (s *snapshot) hasWriters() bool {
-	err := again(func() error {
+// lease asks for a read lease, which the kernel grants only while no process has the inode open for writing, and otherwise refuses with
+// EAGAIN. Network file systems have no leases, and root needs CAP_LEASE for another user's file. The lease ends with the handle.
+func (s *snapshot) lease() error {
+	return again(func() error {
 		_, err := unix.FcntlInt(uintptr(s.f.fd), unix.F_SETLEASE, unix.F_RDLCK)
 		return err
 	})
-	return errors.Is(err, unix.EAGAIN)
 }

@@ -200,12 +200,29 @@ func (w *Writer) replace(ctx context.Context, d *folder, old *snapshot, data []b
 	}
 	*written = true
 	w.knob(w.testOnlyAfterRename)
-	if err := syncDir(d.File); err != nil {
-		return nil, classify(d.path(), err)
-	}
-	tail, err := old.appended(ctx)
-	w.knob(w.testOnlyAfterLook)
+	tail, err := w.farewell(ctx, d, old)
 	return tail, classify(d.path(), err)
+}
+
+// farewell makes the rename durable and looks at the old inode for the last time. Without a name it can get no new writers: when it has none
+// at all, the look is final, and the inode is let go first, so that the file system frees it together with the rename.
+func (w *Writer) farewell(ctx context.Context, d *folder, old *snapshot) ([]byte, error) {
+	if !old.exists() {
+		return nil, syncDir(d.File)
+	}
+	if old.lease() == nil {
+		tail, err := old.appended()
+		w.knob(w.testOnlyAfterLook)
+		old.close()
+		return tail, errors.Join(err, syncDir(d.File))
+	}
+	if err := syncDir(d.File); err != nil {
+		return nil, err
+	}
+	old.linger(ctx)
+	tail, err := old.appended()
+	w.knob(w.testOnlyAfterLook)
+	return tail, err
 }
 
 func (w *Writer) fillAndRename(ctx context.Context, tmp *temp, old *snapshot, data []byte) error {
