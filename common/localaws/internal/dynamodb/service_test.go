@@ -424,7 +424,7 @@ func TestBatchGetLeavesKeysOverSixteenMegabytesUnprocessed(t *testing.T) {
 	f := newFixture(t)
 	body := str(strings.Repeat("x", 390<<10))
 	var keys []item
-	for i := range 60 {
+	for i := range 43 {
 		f.put(f.row(fmt.Sprint(i), "s", "body", body))
 		keys = append(keys, id(fmt.Sprint(i), "s"))
 	}
@@ -439,8 +439,8 @@ func TestBatchGetLeavesKeysOverSixteenMegabytesUnprocessed(t *testing.T) {
 		rounds++
 		requests = out.UnprocessedKeys
 	}
-	if seen != 60 || rounds != 2 {
-		t.Errorf("%d items in %d rounds, want 60 in 2", seen, rounds)
+	if seen != 43 || rounds != 2 {
+		t.Errorf("%d items in %d rounds, want 43 in 2", seen, rounds)
 	}
 }
 
