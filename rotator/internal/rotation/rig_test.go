@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
@@ -52,6 +53,7 @@ type rig struct {
 	policy  rotation.Policy
 	parts   rotation.Parts
 	log     *zap.Logger
+	wrap    func(*secretsmanager.DescribeSecretOutput) // alters what the rotator is told about the secret
 
 	probes   atomic.Int64
 	probeErr func(fleet.Worker) error
@@ -125,7 +127,7 @@ func (r *rig) connect() {
 	store := keystore.NewStore(r.secrets, keysetName)
 	r.keysets = store.Reader
 	r.parts = rotation.Parts{
-		Secrets: r.secrets, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), "RotateSSHKeys", "True"),
+		Secrets: describing{r.secrets, r.wrap}, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), "RotateSSHKeys", "True"),
 		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Clock: &clock, Policy: r.policy, Log: r.log,
 	}
 	r.rotator = rotation.New(r.parts)
@@ -143,6 +145,24 @@ func (r *rig) connect() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// describing is Secrets Manager with answers that the endpoint cannot give.
+type describing struct {
+	*secretsmanager.Client
+	alter func(*secretsmanager.DescribeSecretOutput)
+}
+
+func (d describing) DescribeSecret(ctx context.Context, in *secretsmanager.DescribeSecretInput, o ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error) {
+	out, err := d.Client.DescribeSecret(ctx, in, o...)
+	if err == nil && d.alter != nil {
+		d.alter(out)
+	}
+	return out, err
+}
+
+func replica() []smtypes.ReplicationStatusType {
+	return []smtypes.ReplicationStatusType{{Region: aws.String("eu-west-1")}}
 }
 
 func (r *rig) provision(value string) {
@@ -273,6 +293,22 @@ func (r *rig) document() keystore.Document {
 	return doc
 }
 
+// reportOf is the newest report of a phase.
+func (r *rig) reportOf(phase string) ledger.Report {
+	r.t.Helper()
+	reports, err := r.ledger.Reports(r.t.Context(), r.arn, 20)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, report := range reports {
+		if report.Phase == phase {
+			return report
+		}
+	}
+	r.t.Fatalf("there is no report of %s", phase)
+	return ledger.Report{}
+}
+
 // worker is a machine with an agent and an sshd, as far as they matter here.
 type worker struct {
 	arn   string
@@ -302,7 +338,18 @@ func (w *worker) accepts(key keyset.PublicKey, now time.Time) bool {
 }
 
 // follow lets every worker do a pass: take the keyset, acknowledge.
-func (r *rig) follow() {
+func (r *rig) follow() { r.quietly(r.passAll) }
+
+// quietly makes calls of the rig's own, which nobody is to observe or disturb.
+func (r *rig) quietly(f func()) {
+	for !r.busy.CompareAndSwap(false, true) {
+		time.Sleep(time.Millisecond)
+	}
+	defer r.busy.Store(false)
+	f()
+}
+
+func (r *rig) passAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.workers {
@@ -314,7 +361,7 @@ func (r *rig) follow() {
 func (r *rig) followPublications() {
 	r.onCall = append(r.onCall, func(c localaws.Call) {
 		if c.Service == "secretsmanager" && c.Action == "UpdateSecretVersionStage" {
-			r.follow()
+			r.passAll()
 		}
 	})
 }
