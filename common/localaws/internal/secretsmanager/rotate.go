@@ -36,8 +36,8 @@ func (s *Service) rotateSecret(in *rotateSecretInput) (any, error) {
 		return nil, err
 	}
 	out := versionOutput{ARN: sec.arn, Name: sec.name, VersionId: token}
-	if sec.rotation != nil && sec.rotation.token == token {
-		return out, nil // a repetition of the call that started this rotation
+	if sec.rotationToken == token {
+		return out, nil // a repetition of the call that started this rotation, which may have ended by now
 	}
 	if err := s.checkRotate(sec, in, token); err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (s *Service) startRotation(sec *secret, token string) error {
 	s.serviceEvent(sec, "RotationStarted")
 	ctx, cancel := context.WithCancel(s.ctx)
 	rot := &rotation{token: token, cancel: cancel}
-	sec.rotation = rot
+	sec.rotation, sec.rotationToken = rot, token
 	s.wg.Go(func() { s.runRotation(ctx, sec, rot) })
 	return nil
 }
@@ -147,7 +147,7 @@ func (s *Service) startTest(sec *secret, token string) error {
 	s.attach(sec, v, pending)
 	s.serviceEvent(sec, "TestRotationStarted")
 	rot := &rotation{token: token, cancel: func() {}}
-	sec.rotation = rot
+	sec.rotation, sec.rotationToken = rot, token
 	s.wg.Go(func() { s.runTest(sec, rot) })
 	return nil
 }

@@ -39,6 +39,7 @@ type secret struct {
 	rotationLambda  string
 	rules           *rotationRules
 	rotation        *rotation // the rotation in progress, failed ones that will be retried included
+	rotationToken   string    // of the latest rotation, also when it has ended
 }
 
 // version is one version. Between RotateSecret and createSecret's put it has no value.
