@@ -39,9 +39,13 @@ func newFolder(base string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkParents(existing(base)); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return nil, fmt.Errorf("making the state folder: %w", err)
 	}
+	// Again, for what a link led to.
 	base, err = filepath.EvalSymlinks(base)
 	if err != nil {
 		return nil, fmt.Errorf("making the state folder: %w", err)
@@ -84,6 +88,16 @@ func stateDir(base string) (string, error) {
 		base = filepath.Join(home, ".local", "state")
 	}
 	return filepath.Join(base, "rotatessh"), nil
+}
+
+// existing is path, or the nearest folder above it that is there.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == "/" {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 // checkParents applies the rule that sshd's StrictModes applies to everything above an authorized_keys file.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,11 +107,7 @@ func Guard(path string) error {
 	if _, err := io.WriteString(os.Stdout, ready); err != nil {
 		return err
 	}
-	groups := follow(pipe)
-	for pid := range groups {
-		_ = unix.Kill(-pid, unix.SIGKILL)
-	}
-	awaitEnd(groups, 5*time.Second)
+	endAll(path, follow(pipe), 5*time.Second)
 	return removeAll(path)
 }
 
@@ -145,17 +142,46 @@ func follow(pipe io.Reader) map[int]bool {
 	return groups
 }
 
-func awaitEnd(groups map[int]bool, limit time.Duration) {
+// endAll kills the groups and every log-in to a worker, and waits until they are gone.
+func endAll(path string, groups map[int]bool, limit time.Duration) {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		for pid := range groups {
-			if unix.Kill(-pid, 0) != nil || zombie(pid) {
+			if unix.Kill(-pid, unix.SIGKILL) != nil || zombie(pid) {
 				delete(groups, pid)
 			}
 		}
-		if len(groups) == 0 {
+		logins := sessions(path)
+		for _, pid := range logins {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if len(groups) == 0 && len(logins) == 0 {
 			return
 		}
 	}
+}
+
+// sshdLog is the standard error of an sshd, and of the processes that it starts for each log-in. Those leave its
+// process group and forget its environment, so that this is what tells them.
+const sshdLog = "sshd.log"
+
+// sessions are the processes that log to some worker's sshdLog in a fleet's folder.
+func sessions(path string) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stderr, err := os.Readlink(filepath.Join("/proc", e.Name(), "fd", "2"))
+		if err == nil && strings.HasPrefix(stderr, path+"/") && filepath.Base(stderr) == sshdLog {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // zombie reports whether the process is dead and waits for a parent that may never reap it, such as a

@@ -39,17 +39,19 @@ func holding(stateDir string) (*Fleet, error) {
 	if err := f.startFolder(nil); err != nil { //nolint:staticcheck // needs none
 		return nil, err
 	}
-	ready := filepath.Join(f.folder.path, "ready")
+	up := []string{filepath.Join(f.folder.path, "first"), filepath.Join(f.folder.path, "second")}
 	for _, script := range []string{
 		"exec sleep 1000",
-		"trap '' INT TERM HUP; sleep 1000 & : > " + ready + "; while :; do wait; done",
+		// As sshd does for a log-in: a session of its own, and its log.
+		"mkdir worker; exec setsid sh -c 'trap \"\" HUP TERM; : >" + up[0] + "; cd /; while :; do sleep 1000; done' 2>worker/" + sshdLog,
+		"trap '' INT TERM HUP; sleep 1000 & : >" + up[1] + "; while :; do wait; done",
 	} {
 		if _, err := f.launch(program{name: "child", argv: []string{"/bin/sh", "-c", script}, dir: f.folder.path,
 			log: filepath.Join(f.folder.path, "child.log")}); err != nil {
 			return nil, err
 		}
 	}
-	for !isFile(ready) {
+	for !isFile(up[0]) || !isFile(up[1]) {
 		time.Sleep(time.Millisecond)
 	}
 	return f, nil
@@ -81,8 +83,8 @@ func TestNothingIsLeftOfAHolderThatDies(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			cmd, folder := startHolder(t, newStateDir(t))
-			if n := len(processesOf(t, folder)); n < 4 {
-				t.Fatalf("%d processes are at work in the folder, want the guardian and three more", n)
+			if n := len(processesOf(t, folder)); n < 5 {
+				t.Fatalf("%d processes are at work in the folder, want the guardian and four more", n)
 			}
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)

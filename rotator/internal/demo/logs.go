@@ -25,7 +25,7 @@ func (f *Fleet) tails() []Tail {
 		if w == nil {
 			continue
 		}
-		paths = append(paths, w.file("agent.log"), w.file("sshd.log"))
+		paths = append(paths, w.file("agent.log"), w.file(sshdLog))
 	}
 	var tails []Tail
 	for _, path := range paths[:min(maxTails, len(paths))] {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -109,7 +110,8 @@ func fleetOptions(t *testing.T) Options {
 	return o
 }
 
-// processesOf finds the processes of which the command line or the working folder names a folder.
+// processesOf finds the processes of which the command line, the working folder or the standard error names a
+// folder.
 func processesOf(t *testing.T, folder string) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
@@ -124,7 +126,8 @@ func processesOf(t *testing.T, folder string) []string {
 			continue
 		}
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
-		if bytes.Contains(cmdline, []byte(folder)) || bytes.HasPrefix([]byte(cwd), []byte(folder)) {
+		stderr, _ := os.Readlink(filepath.Join(dir, "fd", "2"))
+		if bytes.Contains(cmdline, []byte(folder)) || strings.HasPrefix(cwd, folder) || strings.HasPrefix(stderr, folder) {
 			found = append(found, fmt.Sprintf("%s %q in %s", e.Name(), cmdline, cwd))
 		}
 	}

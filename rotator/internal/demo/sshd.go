@@ -183,20 +183,20 @@ func (f *Fleet) runSSHD(ctx context.Context, w *Worker) error {
 	proc, err := f.launch(program{
 		name: w.Name + " sshd",
 		argv: []string{f.sshd.path, "-D", "-e", "-f", w.file("sshd_config")},
-		dir:  w.dir, env: baseEnv(), log: w.file("sshd.log"),
+		dir:  w.dir, env: baseEnv(), log: w.file(sshdLog),
 	})
 	if err != nil {
 		return err
 	}
 	// The log is asked, not the port: on the port another sshd might answer.
 	for listening := fmt.Sprintf("Server listening on 127.0.0.1 port %d.", w.Port); ; {
-		if logHas(w.file("sshd.log"), listening) {
+		if logHas(w.file(sshdLog), listening) {
 			w.setSSHD(proc)
 			return nil
 		}
 		select {
 		case <-proc.done:
-			if logHas(w.file("sshd.log"), fmt.Sprintf("Bind to port %d on 127.0.0.1 failed", w.Port)) {
+			if logHas(w.file(sshdLog), fmt.Sprintf("Bind to port %d on 127.0.0.1 failed", w.Port)) {
 				return errPortTaken
 			}
 			return proc.exitError()
