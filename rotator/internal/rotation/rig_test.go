@@ -53,7 +53,10 @@ type rig struct {
 	policy  rotation.Policy
 	parts   rotation.Parts
 	log     *zap.Logger
-	wrap    func(*secretsmanager.DescribeSecretOutput) // alters what the rotator is told about the secret
+	initial string // value of the key-pair secret
+	// emptyTestVersion is what Secrets Manager makes the temporary version of a test.
+	emptyTestVersion bool
+	wrap             func(*secretsmanager.DescribeSecretOutput) // alters what the rotator is told about the secret
 
 	probes   atomic.Int64
 	probeErr func(fleet.Worker) error
@@ -68,7 +71,15 @@ type rig struct {
 
 func newRig(t *testing.T, workers int, change ...func(*rig)) *rig {
 	t.Helper()
-	server, err := localaws.Start(localaws.Options{RetryRotationAfter: time.Hour, KeepVersions: time.Second})
+	r := &rig{t: t, initial: "{}", policy: rotation.Policy{
+		User: controllerUser, RetireAfter: time.Hour, BootGrace: 10 * time.Minute, ProbeSample: 2, ProbeConcurrency: 2,
+		ProbeTimeout: 5 * time.Second, GateMargin: time.Second, EventBus: "default",
+	}}
+	r.log = zap.NewNop()
+	for _, c := range change {
+		c(r)
+	}
+	server, err := localaws.Start(localaws.Options{RetryRotationAfter: time.Hour, KeepVersions: time.Second, EmptyTestVersion: r.emptyTestVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,16 +88,9 @@ func newRig(t *testing.T, workers int, change ...func(*rig)) *rig {
 			t.Log(err)
 		}
 	})
-	r := &rig{t: t, aws: server, policy: rotation.Policy{
-		User: controllerUser, RetireAfter: time.Hour, BootGrace: 10 * time.Minute, ProbeSample: 2, ProbeConcurrency: 2,
-		ProbeTimeout: 5 * time.Second, GateMargin: time.Second, EventBus: "default",
-	}}
-	r.log = zap.NewNop()
-	for _, c := range change {
-		c(r)
-	}
+	r.aws = server
 	r.connect()
-	r.provision("{}")
+	r.provision(r.initial)
 	for range workers {
 		r.addWorker()
 	}
@@ -265,23 +269,43 @@ func (r *rig) Probe(_ context.Context, w fleet.Worker, a ledger.Ack, key ssh.Sig
 	return errors.New("auth: the server refused the key")
 }
 
-// current is AWSCURRENT's key and version.
-func (r *rig) labelled(label string) (version string, pair keypair.Pair) {
+// versions are the key-pair secret's, by id.
+func (r *rig) versions() map[string]localaws.SecretVersion {
 	for _, s := range r.aws.Snapshot().Secrets {
-		if s.ARN != r.arn {
-			continue
-		}
-		for id, v := range s.Versions {
-			if slices.Contains(v.Stages, label) {
-				pair, err := keypair.Decode([]byte(v.Value))
-				if err != nil && v.Value != "{}" && v.Value != "" {
-					r.t.Fatalf("value of version %s: %v", id, err)
-				}
-				return id, pair
-			}
+		if s.ARN == r.arn {
+			return s.Versions
 		}
 	}
+	return nil
+}
+
+// labelled is the version that bears a label, and its pair.
+func (r *rig) labelled(label string) (version string, pair keypair.Pair) {
+	for id, v := range r.versions() {
+		if !slices.Contains(v.Stages, label) {
+			continue
+		}
+		pair, err := keypair.Decode([]byte(v.Value))
+		if err != nil && v.Value != "{}" && v.Value != "" {
+			r.t.Fatalf("value of version %s: %v", id, err)
+		}
+		return id, pair
+	}
 	return "", keypair.Pair{}
+}
+
+// existingSecret is the value of a secret that was in use before.
+func existingSecret(t *testing.T) string {
+	t.Helper()
+	pair, err := keypair.Generate(keypair.ED25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := pair.Encode("before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 func (r *rig) document() keystore.Document {

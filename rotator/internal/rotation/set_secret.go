@@ -10,7 +10,7 @@ import (
 )
 
 // errNoPending says that the token's version holds no key pair that could be rotated to.
-var errNoPending = errors.New("there is no pending key pair")
+var errNoPending = errors.New("there is no new key pair")
 
 // setSecret publishes the new public key to the fleet.
 func (r *Rotator) setSecret(ctx context.Context, req request) error {
@@ -40,6 +40,9 @@ func (r *Rotator) reconcileFor(ctx context.Context, req request) (s state, err e
 func (s state) holds(token string) error {
 	if s.facts.pending.versionID != token || s.pending.IsZero() {
 		return fmt.Errorf("%s version %q holds no key pair: %w", labelPending, token, errNoPending)
+	}
+	if s.pending.PublicKey() == s.current.PublicKey() {
+		return fmt.Errorf("%s version %q holds a copy of the current key pair: %w", labelPending, token, errNoPending)
 	}
 	if !accepts(s.doc.Keyset, s.pending.PublicKey()) {
 		return fmt.Errorf("keyset generation %d does not hold pending key %s", s.doc.Keyset.Generation, s.pending.Fingerprint())

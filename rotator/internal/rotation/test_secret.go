@@ -37,11 +37,14 @@ func (r *Rotator) testSecret(ctx context.Context, req request) error {
 // passes here by mistake promotes nothing, since finishSecret asks for the pending key and the fleet again.
 func (r *Rotator) dryRun(ctx context.Context, req request) (bool, error) {
 	var s state
+	published := false
 	err := settle(ctx, func() (bool, error) {
 		var err error
 		s, err = r.reconcile(ctx, req.secretARN)
+		published = published || s.published
 		return err == nil && s.looksDry(req.token), err
 	})
+	s.published = published
 	if err != nil || !s.looksDry(req.token) {
 		return false, err
 	}
