@@ -147,6 +147,8 @@ func oddBlobs(t testing.TB) []oddLine {
 	add(r, "plain", "rsa-sha2-256", true, r.public.Blob())
 	add(r, "plain", "rsa-sha2-512", true, r.public.Blob())
 	add(r, "leading zeros", "ssh-rsa", true, blobOf(rp[0], zeros(rp[1]), zeros(rp[2])))
+	add(r, "zeros up to the limit", "ssh-rsa", true, blobOf(rp[0], rp[1], append(make([]byte, 2049-len(rp[2])), rp[2]...)))
+	add(r, "zeros beyond the limit", "ssh-rsa", false, blobOf(rp[0], rp[1], append(make([]byte, 2050-len(rp[2])), rp[2]...)))
 	add(r, "negative modulus", "ssh-rsa", false, blobOf(rp[0], rp[1], negative))
 	add(r, "signature name inside", "ssh-rsa", true, blobOf(name("rsa-sha2-512"), rp[1], rp[2]))
 	add(r, "short name inside", "ssh-rsa", true, blobOf(name("rSa"), rp[1], rp[2]))

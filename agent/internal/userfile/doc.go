@@ -18,11 +18,11 @@
 //
 // It does not promise to win against a writer that does not cooperate: there is no lock that ssh-copy-id or
 // an editor would respect. Two windows are left. A program that replaces the file by a rename of its own between our
-// comparison and our renameat, some ten microseconds, loses its change. A program that appends keeps its line unless it has the old
-// file open from before the renameat until a quarter of a second after it, and writes only then; where the
-// kernel grants no leases (network file systems, root without CAP_LEASE), unless it writes after our last look, which follows
-// the folder's fsync. A benchmark measures both. Nor does the package judge or repair what sshd thinks of the folder: owners and
-// modes of what it did not create stay as they are.
+// comparison and our renameat, some ten microseconds, loses its change. A program that appends keeps its line unless the kernel is
+// just opening the file for it at the moment of the renameat, or it keeps the old file open for a quarter of a second more and
+// writes only then; where the kernel grants no leases (network file systems, root without CAP_LEASE), unless it writes after our
+// last look, which follows the folder's fsync. A benchmark measures both. Nor does the package judge or repair what sshd thinks of
+// the folder: owners and modes of what it did not create stay as they are.
 //
 // The package needs Linux.
 package userfile

@@ -396,3 +396,36 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		t.Errorf("no error becomes %v", err)
 	}
 }
+
+func TestRootsLinkInAFolderThatOthersCanWriteIsNotFollowed(t *testing.T) {
+	target := userHome(t, []byte("old\n"))
+	dir := t.TempDir()
+	must(t, os.Symlink(target.Home, filepath.Join(dir, "link")))
+	target.Home, target.Path = filepath.Join(dir, "link"), filepath.Join(dir, "link", ".ssh", "authorized_keys")
+	must(t, os.Chmod(dir, 0o777))
+	_, err := new(Writer).Rewrite(t.Context(), target, addLine("ours\n"))
+	wantCode(t, err, Symlink)
+	must(t, os.Chmod(dir, os.ModeSticky|0o777)) // now nobody can put another link in its place
+	_, err = new(Writer).Rewrite(t.Context(), target, addLine("ours\n"))
+	must(t, err)
+}
+
+// What is opened may not be what was looked at just before.
+func TestAFileThatWasReplacedBetweenLookAndOpenIsNotRead(t *testing.T) {
+	target := userHome(t, []byte("old\n"))
+	d, err := new(Writer).openFolder(target, false)
+	must(t, err)
+	defer d.Close()
+	s, err := d.take()
+	must(t, err)
+	defer s.close()
+	other := s.st
+	other.Ino++
+	if err := d.fill(&snapshot{f: s.f}, &other); !errors.Is(err, errMoved) {
+		t.Errorf("another inode: %v", err)
+	}
+	must(t, os.Remove(target.Path))
+	if err := d.fill(&snapshot{f: s.f}, &s.st); !errors.Is(err, errMoved) {
+		t.Errorf("a file without a name: %v", err)
+	}
+}
