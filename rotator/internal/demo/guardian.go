@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -160,11 +161,11 @@ func endAll(path string, groups map[int]bool, limit time.Duration) {
 	}
 }
 
-// sshdLog is the standard error of an sshd, and of the processes that it starts for each log-in. Those leave its
-// process group and forget its environment, so that this is what tells them.
+// sshdLog is the standard error of an sshd, and of the processes that it starts for each log-in.
 const sshdLog = "sshd.log"
 
-// sessions are the processes that log to some worker's sshdLog in a fleet's folder.
+// sessions are the processes of log-ins to the workers in a fleet's folder. Those leave sshd's process group. The
+// ones that are sshd's own are told by where they log to, and what runs in a log-in by its home.
 func sessions(path string) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -173,15 +174,21 @@ func sessions(path string) []int {
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		stderr, err := os.Readlink(filepath.Join("/proc", e.Name(), "fd", "2"))
-		if err == nil && strings.HasPrefix(stderr, path+"/") && filepath.Base(stderr) == sshdLog {
+		if err == nil && (logsTo(pid, path) || livesIn(pid, path)) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+func logsTo(pid int, path string) bool {
+	stderr, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", pid))
+	return err == nil && strings.HasPrefix(stderr, path+"/") && filepath.Base(stderr) == sshdLog
+}
+
+func livesIn(pid int, path string) bool {
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && bytes.Contains(append([]byte{0}, environ...), []byte("\x00HOME="+path+"/"))
 }
 
 // zombie reports whether the process is dead and waits for a parent that may never reap it, such as a

@@ -43,7 +43,7 @@ func holding(stateDir string) (*Fleet, error) {
 	for _, script := range []string{
 		"exec sleep 1000",
 		// As sshd does for a log-in: a session of its own, and its log.
-		"mkdir worker; exec setsid sh -c 'trap \"\" HUP TERM; : >" + up[0] + "; cd /; while :; do sleep 1000; done' 2>worker/" + sshdLog,
+		"mkdir worker; exec setsid -w sh -c 'trap \"\" HUP TERM; : >" + up[0] + "; cd /; while :; do sleep 1000; done' 2>worker/" + sshdLog,
 		"trap '' INT TERM HUP; sleep 1000 & : >" + up[1] + "; while :; do wait; done",
 	} {
 		if _, err := f.launch(program{name: "child", argv: []string{"/bin/sh", "-c", script}, dir: f.folder.path,

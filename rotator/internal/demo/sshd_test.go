@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
@@ -73,6 +74,44 @@ func TestSSHDAcceptsTheKeyInItsFileAndNoOther(t *testing.T) {
 	banner, err := greeting(t.Context(), w.Port)
 	if err != nil || !strings.HasPrefix(banner, f.sshd.version) {
 		t.Errorf("sshd calls itself %q, %v, and on the command line %q", banner, err, f.sshd.version)
+	}
+}
+
+func TestOpenLoginsEndWithTheFleet(t *testing.T) {
+	f, w := bareFleet(t)
+	pair, err := keypair.Generate(keypair.ED25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.keysFile(), []byte(pair.PublicKey().String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.startSSHD(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	client, err := sshclient.Dial(t.Context(), w.Target(), pair.Signer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.Run(t.Context(), "trap '' HUP TERM; echo $$ >$HOME/pid; while :; do sleep 1; done")
+		ended <- err
+	}()
+	var pid int
+	for pid == 0 {
+		data, _ := os.ReadFile(filepath.Join(w.home(), "pid"))
+		_, _ = fmt.Sscan(string(data), &pid)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the log-in has not ended")
+	}
+	if err := syscall.Kill(pid, 0); err == nil && !zombie(pid) {
+		t.Errorf("what ran in the log-in still runs as %d", pid)
 	}
 }
 
