@@ -124,16 +124,25 @@ for kind in (paramiko.RSAKey, paramiko.ECDSAKey, paramiko.Ed25519Key):
     break
 `
 
-func TestParamikoReadsEveryType(t *testing.T) {
-	if err := exec.CommandContext(t.Context(), "python3", "-c", "import paramiko").Run(); err != nil {
-		t.Skip("not run: no python3 with paramiko on this machine")
+// pythonWithParamiko prefers the one on PATH to the distribution's, whose packages it may not see.
+func pythonWithParamiko(t *testing.T) string {
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.CommandContext(t.Context(), python, "-c", "import paramiko").Run() == nil {
+			return python
+		}
 	}
+	t.Skip("not run: no python3 with paramiko on this machine")
+	return ""
+}
+
+func TestParamikoReadsEveryType(t *testing.T) {
+	python := pythonWithParamiko(t)
 	for _, kind := range types() {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			pair := generate(t, kind)
 			_, fields := encode(t, pair, "0f2c")
-			cmd := exec.CommandContext(t.Context(), "python3", "-c", paramikoReads)
+			cmd := exec.CommandContext(t.Context(), python, "-c", paramikoReads)
 			cmd.Stdin = strings.NewReader(fields["PrivateKey"])
 			out, err := cmd.Output()
 			if err != nil {
