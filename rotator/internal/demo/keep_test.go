@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"os/user"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,6 +32,25 @@ func (a awsCLI) run(t *testing.T, into any, args ...string) {
 	if err := json.Unmarshal(out, into); err != nil {
 		t.Fatalf("aws secretsmanager %v: %v: %s", args, err, out)
 	}
+}
+
+// rotatessh calls the compiled program in the environment that the demo printed.
+func (a awsCLI) rotatessh(t *testing.T, b Binaries, args ...string) {
+	t.Helper()
+	cmd := exec.Command(b.Rotatessh, args...)
+	cmd.Env = a.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("rotatessh %v: %v: %s", args, err, out)
+	}
+}
+
+func who(t *testing.T) string {
+	t.Helper()
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Username
 }
 
 var variable = regexp.MustCompile(`(?m)^(AWS_[A-Z_]+)=(\S+)$`)
@@ -90,6 +111,12 @@ func TestKeptDemoServesTheAWSCLI(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the rotation that the aws CLI started does not complete: %v", now.VersionIdsToStages)
 		}
+	}
+	cli.rotatessh(t, programs(t), "status")
+	cli.rotatessh(t, programs(t), "rotate", "--wait")
+	cli.rotatessh(t, programs(t), "copy", "keep_test.go", who(t)+"@worker-2:")
+	if copied, err := filepath.Glob(filepath.Join(d.state, "rotatessh", "*", "worker-2", "home", "keep_test.go")); err != nil || len(copied) != 1 {
+		t.Errorf("copied files: %q, %v", copied, err)
 	}
 	if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)

@@ -139,8 +139,13 @@ UseDNS no
 LoginGraceTime 30
 MaxStartups 500
 LogLevel VERBOSE
-Subsystem sftp internal-sftp
 `)
+	// Relative paths of copies begin in the worker's home, too. sshd splits this line at every blank.
+	sftp := "Subsystem sftp internal-sftp"
+	if !strings.ContainsAny(w.home(), " \t") {
+		sftp += " -d " + w.home()
+	}
+	b.WriteString(sftp + "\n")
 	for _, line := range extra {
 		b.WriteString(line + "\n")
 	}
