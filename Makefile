@@ -5,7 +5,7 @@ BIN           := bin
 BUILD         := build
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BUILDINFO     := github.com/rotatessh/rotatessh/common/buildinfo
-GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X $(BUILDINFO).version=$(VERSION)'
+GOFLAGS_BUILD  = -trimpath -ldflags '-s -w -X $(BUILDINFO).version=$(VERSION)'
 PROGRAMS      := $(BIN)/rotatessh-agent $(BIN)/rotatessh $(BIN)/bootstrap
 
 # Tools run at a pinned version, straight from the module proxy.
@@ -67,6 +67,8 @@ fuzz: ## every fuzz test, FUZZTIME=30s each
 
 vuln: ## known vulnerabilities in what we depend on
 	$(GOVULNCHECK) ./...
+
+include packaging/packaging.mk
 
 clean: ## remove what the other targets made
 	rm -rf $(BIN) $(BUILD) dist

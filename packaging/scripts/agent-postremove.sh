@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs after removal. The agent's state goes with a purge (DEB) or with the package (RPM): it binds the highest
-# generation seen to this instance and is of no use to anybody else.
+# Runs after removal. The state goes with a purge (DEB) or with the package (RPM): it binds the highest generation
+# seen to this instance, and is of no use to anybody else.
 set -e
 
 case "${1:-}" in

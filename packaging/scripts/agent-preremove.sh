@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs before removal, from DEB ("remove") and RPM (0). Nothing is done on an upgrade.
+# Runs before removal, from DEB ("remove") and RPM (0). An upgrade changes nothing here.
 set -e
 
 case "${1:-}" in
@@ -7,8 +7,12 @@ remove | 0) ;;
 *) exit 0 ;;
 esac
 
-if [ -d /run/systemd/system ]; then
-	systemctl disable --now rotatessh-agent.service >/dev/null 2>&1 || true
+if command -v systemctl >/dev/null; then
+	if [ -d /run/systemd/system ]; then
+		systemctl stop rotatessh-agent.service || true
+	fi
+	systemctl disable rotatessh-agent.service >/dev/null 2>&1 || true
 fi
 echo "rotatessh-agent: the managed keys stay in authorized_keys, so that removing the package locks nobody out."
+echo "rotatessh-agent: 'rotatessh-agent purge-keys', before the removal, would have removed them."
 exit 0

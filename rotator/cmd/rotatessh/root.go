@@ -35,6 +35,7 @@ shows which workers are ready for the new key, accept it, and refuse the old one
 		newGuardian(),
 		newVersion(),
 	)
+	root.AddCommand(docs()...)
 	return root
 }
 
