@@ -67,7 +67,7 @@ func setBlock(n int) Change {
 // Lines that other programs append while we rewrite are only lost in the documented window: their writer opened the file before the rename and
 // wrote after the last look at the old inode, by when the file had no name any more.
 func TestConcurrentAppendersLoseNothingOutsideTheWindow(t *testing.T) {
-	length := 2 * time.Second
+	length := 1500 * time.Millisecond
 	if longRun() {
 		length = 60 * time.Second
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ func TestMain(m *testing.M) {
 		// On the first thread, which is the one that a tracer follows.
 		runtime.LockOSThread()
 		helpRewrite()
+	case "naive":
+		helpNaive()
 	case "append":
 		helpAppend()
 	case "swap":
@@ -40,7 +43,8 @@ func TestMain(m *testing.M) {
 func helper(ctx context.Context, role string, wrap []string, env ...string) *exec.Cmd {
 	argv := append(append([]string{}, wrap...), os.Args[0])
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), append(env, helperVariable+"="+role, "GOMAXPROCS=2", "GOCOVERDIR="+os.TempDir())...)
+	// A program built with the race detector sleeps for a second before it ends unless it is told not to.
+	cmd.Env = append(os.Environ(), append(env, helperVariable+"="+role, "GORACE=atexit_sleep_ms=0", "GOCOVERDIR="+os.TempDir())...)
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -91,3 +95,15 @@ func runRewrite(ctx context.Context, s *faults.Site, wrap []string) (string, err
 
 // longRun asks for the numbers of rounds that a release needs instead of those that every test run can afford.
 func longRun() bool { return os.Getenv("ROTATESSH_TEST_LONG") != "" }
+
+// helpNaive is the writer that everybody writes first: by path, with a temporary name that can be guessed, and without looking at errors.
+func helpNaive() {
+	t := envTarget()
+	old, _ := os.ReadFile(t.Path)
+	updated, _ := addBlock(old)
+	_ = os.MkdirAll(filepath.Dir(t.Path), 0o700)
+	_ = os.WriteFile(t.Path+".tmp", updated, 0o600)
+	_ = os.Chown(t.Path+".tmp", t.UID, t.GID)
+	_ = os.Rename(t.Path+".tmp", t.Path)
+	fmt.Println(faults.Applied)
+}

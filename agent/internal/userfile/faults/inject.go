@@ -27,7 +27,7 @@ const (
 func strace(record, call, inject string) ([]string, error) {
 	program, err := exec.LookPath("strace")
 	if err != nil {
-		return nil, fmt.Errorf("%w: needs strace", errNotRun)
+		return nil, fmt.Errorf("%w: needs strace", ErrNotRun)
 	}
 	wrap := []string{program, "-f", "-qq", "-y", "-s", "64", "-o", record, "-e", "trace=" + call, "-e", "signal=none"}
 	if inject != "" {

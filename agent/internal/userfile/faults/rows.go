@@ -26,12 +26,12 @@ type Row struct {
 // Applied stands for success where a code is expected.
 const Applied = "applied"
 
-// errNotRun wraps reasons why a row cannot be arranged on this machine.
-var errNotRun = errors.New("not run")
+// ErrNotRun is wrapped by the reason why a row cannot be run on this machine.
+var ErrNotRun = errors.New("not run")
 
 func needRoot() error {
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("%w: needs root", errNotRun)
+		return fmt.Errorf("%w: needs root", ErrNotRun)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (s *Site) flag(path string, flag int) error {
 		return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
 	}
 	if err := set(true); err != nil {
-		return fmt.Errorf("%w: inode flags: %w", errNotRun, err)
+		return fmt.Errorf("%w: inode flags: %w", ErrNotRun, err)
 	}
 	s.After(func() error { return set(false) })
 	return nil
@@ -235,7 +235,7 @@ func (s *Site) mount(kind, source, options string) error {
 		return err
 	}
 	if err := unix.Mount(source, s.Home, kind, 0, options); err != nil {
-		return fmt.Errorf("%w: mounting %s: %w", errNotRun, kind, err)
+		return fmt.Errorf("%w: mounting %s: %w", ErrNotRun, kind, err)
 	}
 	s.After(func() error { return unix.Unmount(s.Home, unix.MNT_DETACH) })
 	if err := os.Mkdir(s.Folder, 0o755); err != nil {
@@ -262,7 +262,7 @@ func (s *Site) mountExt4(options ...string) error {
 		{"mount", "-o", "loop", image, s.Home},
 	} {
 		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: %s: %w: %s", errNotRun, c[0], err, bytes.TrimSpace(out))
+			return fmt.Errorf("%w: %s: %w: %s", ErrNotRun, c[0], err, bytes.TrimSpace(out))
 		}
 	}
 	s.After(func() error { return unix.Unmount(s.Home, unix.MNT_DETACH) })

@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options, run Runner) (Totals, error) {
 		}
 		r := result{row: row}
 		for range max(o.Runs, 1) {
-			if err := r.once(ctx, o.Dir, run); errors.Is(err, errNotRun) {
+			if err := r.once(ctx, o.Dir, run); errors.Is(err, ErrNotRun) {
 				r.notRun = err
 				break
 			} else if err != nil {
