@@ -3,10 +3,12 @@ package sshdtest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,14 +147,20 @@ func listening(address string) bool {
 	return strings.Contains(string(table), fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", resolved.Port))
 }
 
+// freeAddress is an address where nothing listens. The port is below those that the kernel hands out by itself: one of
+// them could be taken by another listener, or by a connection, before sshd gets to it.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000)))
+		listener, err := net.Listen("tcp4", address)
+		if err == nil {
+			listener.Close()
+			return address
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // folder makes a folder that sshd trusts: none of its parents may be writable by others, as /tmp is.
