@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"reflect"
+	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
@@ -19,13 +22,21 @@ type reporter struct {
 	files *wake.Files // nil for a single pass
 	log   *zap.Logger
 	last  keysync.Status
+
+	written keysync.Status
+	at      time.Time // when it was
+	broken  bool      // the last write failed
 }
+
+// rewriteAfter is how old the status on disk may get while only its times and counters change. Passes can follow each other every
+// two seconds for as long as sshd is down, and each write waits for the disk.
+const rewriteAfter = 30 * time.Second
 
 // Report implements keysync.Reporter.
 func (r *reporter) Report(s keysync.Status) {
 	r.last = s
-	if err := state.WriteStatus(r.dir, s); err != nil {
-		r.log.Warn("status cannot be written", zap.Error(err))
+	if time.Since(r.at) >= rewriteAfter || !sameNews(s, r.written) {
+		r.write(s)
 	}
 	if r.files == nil {
 		return
@@ -33,6 +44,23 @@ func (r *reporter) Report(s keysync.Status) {
 	r.files.Set(paths(s.Users))
 	// The first report means that the first pass is over, whatever came of it: sshd need not wait any longer.
 	r.notify(daemon.SdNotifyReady + "\n" + daemon.SdNotifyWatchdog + "\nSTATUS=" + headline(s))
+}
+
+func (r *reporter) write(s keysync.Status) {
+	err := state.WriteStatus(r.dir, s)
+	if err != nil && !r.broken {
+		r.log.Warn("status cannot be written", zap.Error(err))
+	}
+	r.written, r.at, r.broken = s, time.Now(), err != nil
+}
+
+// sameNews reports whether b tells an operator what a does, give or take times and counters.
+func sameNews(a, b keysync.Status) bool {
+	for _, s := range []*keysync.Status{&a, &b} {
+		s.UpdatedAt, s.LastSuccess, s.LastErrorAt, s.LastAck = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		s.Failures = min(s.Failures, 1)
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // Alive implements keysync.Reporter.
@@ -65,5 +93,9 @@ func headline(s keysync.Status) string {
 	case s.Outcome == ledger.Failed:
 		return fmt.Sprintf("generation %d: %s", s.Generation, s.Code)
 	}
-	return fmt.Sprintf("generation %d applied (%s)", s.Generation, s.Phase)
+	line := fmt.Sprintf("generation %d applied (%s)", s.Generation, s.Phase)
+	if s.Failures > 0 {
+		line += ", but: " + strings.ReplaceAll(s.LastError, "\n", "; ")
+	}
+	return line
 }

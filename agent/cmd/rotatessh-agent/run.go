@@ -22,6 +22,10 @@ import (
 
 // runAgent works until it is told to stop.
 func runAgent(ctx context.Context, opts options) error {
+	// For as long as the process lives, since a SIGHUP that nobody waits for would end it: in the middle of a pass if it comes
+	// while the agent stops.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
 	cfg, err := load(opts)
 	if err != nil {
 		return err
@@ -44,6 +48,7 @@ func runAgent(ctx context.Context, opts options) error {
 		return err
 	}
 	w.log.Info("agent started", zap.String("version", buildinfo.Version()), logging.Worker(w.worker.ARN), zap.String("region", w.aws.Region))
+	go onHangup(ctx, hangup, bell)
 	w.work(ctx, syncer, bell, report, &wake.Beacon{
 		Reader: client, Known: syncer.Known, Interval: cfg.Beacon.Interval, Bell: bell, Log: w.log.Named("wake"),
 	})
@@ -55,8 +60,11 @@ func runAgent(ctx context.Context, opts options) error {
 func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bell, report *reporter, beacon *wake.Beacon) {
 	var sources sync.WaitGroup
 	defer sources.Wait()
-	sources.Go(func() { onHangup(ctx, bell) })
-	sources.Go(func() { <-ctx.Done(); report.notify(daemon.SdNotifyStopping) })
+	sources.Go(func() {
+		<-ctx.Done()
+		w.log.Info("agent stopping")
+		report.notify(daemon.SdNotifyStopping)
+	})
 	sources.Go(func() { wake.Timer(ctx, bell, w.cfg.FullCheck.Interval) })
 	sources.Go(func() { report.files.Run(ctx) })
 	sources.Go(func() { beacon.Run(ctx) })
@@ -71,11 +79,8 @@ func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bel
 	syncer.Run(ctx, bell)
 }
 
-// onHangup rings for a full check at every SIGHUP.
-func onHangup(ctx context.Context, bell *wake.Bell) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+// onHangup rings for a full check at every SIGHUP, until ctx ends.
+func onHangup(ctx context.Context, hangup <-chan os.Signal, bell *wake.Bell) {
 	for {
 		select {
 		case <-ctx.Done():

@@ -170,6 +170,7 @@ func TestTerminateFinishesThePassInHand(t *testing.T) {
 	p := w.start(t)
 	<-writing
 	p.signal(t, syscall.SIGTERM)
+	p.logged(t, "stopping", 1)
 	p.signal(t, syscall.SIGHUP) // changes nothing any more
 	time.Sleep(100 * time.Millisecond)
 	close(goOn)

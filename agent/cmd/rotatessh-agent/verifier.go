@@ -61,15 +61,15 @@ func (v *verifier) Verify(ctx context.Context, q keysync.Question) keysync.Verdi
 
 // inspect finds out what sshd's answers are worth for one user. An empty report says that they are worth what they say.
 func (v *verifier) inspect(ctx context.Context, q keysync.Question, source string) sshdconf.Report {
-	report, err := v.inspector.Inspect(ctx, v.subject(q, source))
-	if err != nil {
-		return report
-	}
-	if !report.Settings.Listens(v.port) {
+	settings, err := v.inspector.Settings(ctx, q.Account.Name, source)
+	if err == nil && !settings.Listens(v.port) {
 		// The configuration is that of another sshd. Judging by it would be worse than not judging.
 		return sshdconf.Report{}
 	}
-	v.settings[q.Account.Name] = report.Settings
+	report, err := v.inspector.Inspect(ctx, v.subject(q, source))
+	if err == nil {
+		v.settings[q.Account.Name] = report.Settings
+	}
 	return report
 }
 

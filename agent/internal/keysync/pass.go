@@ -153,7 +153,7 @@ func (s *Syncer) show(err error, a applied) {
 		st.SecretARN, st.KeysetARN, st.VersionID = s.doc.Keyset.SecretARN, s.doc.ARN, s.doc.VersionID
 		st.Generation, st.Phase = s.doc.Keyset.Generation, s.doc.Keyset.Phase(now)
 	} else if arn, seen, ok := s.Memory.Only(); ok {
-		st.SecretARN, st.KeysetARN, st.Generation = seen.SecretARN, arn, seen.Generation
+		st.SecretARN, st.KeysetARN, st.VersionID, st.Generation = seen.SecretARN, arn, seen.VersionID, seen.Generation
 	}
 	st.Outcome, st.Code, st.Message = outcomeOf(a, s.refused)
 	if err == nil {

@@ -27,9 +27,10 @@ const (
 // Files watches managed files: the folder of each for the file, because a file that is replaced is another inode, and the folder
 // above for the folder, which can be moved or deleted itself. Run is for one goroutine, Set for any.
 type Files struct {
-	bell  *Bell
-	log   *zap.Logger
-	paths chan []string // capacity 1: the newest set
+	bell   *Bell
+	log    *zap.Logger
+	paths  chan []string // capacity 1: the newest set
+	relook time.Duration // a variable for tests only
 
 	w       *fsnotify.Watcher
 	set     []string
@@ -39,7 +40,7 @@ type Files struct {
 
 // NewFiles makes a watcher of no files.
 func NewFiles(bell *Bell, log *zap.Logger) *Files {
-	return &Files{bell: bell, log: log, paths: make(chan []string, 1), watched: make(map[string]os.FileInfo)}
+	return &Files{bell: bell, log: log, paths: make(chan []string, 1), relook: relook, watched: make(map[string]os.FileInfo)}
 }
 
 // Set says which files to watch from now on. It does not block.
@@ -62,7 +63,7 @@ func (f *Files) Run(ctx context.Context) {
 	}
 	defer w.Close()
 	f.w = w
-	again := time.NewTicker(relook)
+	again := time.NewTicker(f.relook)
 	defer again.Stop()
 	var bell debounce
 	for {

@@ -20,8 +20,14 @@ type home struct {
 	watcher   *Files
 }
 
-// watch makes a home whose file exists, and waits until it is watched.
+// watch makes a home whose file exists, and waits until it is watched. Folders are looked for again after an hour: what the events
+// do not tell goes unnoticed.
 func watch(t *testing.T) *home {
+	t.Helper()
+	return watchLooking(t, time.Hour)
+}
+
+func watchLooking(t *testing.T, every time.Duration) *home {
 	t.Helper()
 	h := &home{t: t, path: filepath.Join(t.TempDir(), "alice")}
 	h.ssh = filepath.Join(h.path, ".ssh")
@@ -30,6 +36,7 @@ func watch(t *testing.T) *home {
 	h.write(h.file, "first\n")
 	h.bell = NewBell()
 	h.watcher = NewFiles(h.bell, zap.NewNop())
+	h.watcher.relook = every
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { h.watcher.Run(ctx); close(done) }()
@@ -77,6 +84,7 @@ func (h *home) silent(why string) {
 }
 
 func TestFileChanges(t *testing.T) {
+	t.Parallel()
 	h := watch(t)
 	h.write(h.file, "second\n")
 	h.rings("written in place")
@@ -94,6 +102,7 @@ func TestFileChanges(t *testing.T) {
 }
 
 func TestOtherFilesAreNoChange(t *testing.T) {
+	t.Parallel()
 	h := watch(t)
 	h.write(filepath.Join(h.ssh, "known_hosts"), "x")
 	h.write(filepath.Join(h.ssh, "authorized_keys2"), "x")
@@ -104,6 +113,7 @@ func TestOtherFilesAreNoChange(t *testing.T) {
 }
 
 func TestFolderIsReplaced(t *testing.T) {
+	t.Parallel()
 	h := watch(t)
 	h.rename(h.ssh, h.ssh+".old")
 	h.rings("the folder was moved away")
@@ -125,6 +135,7 @@ func TestFolderIsReplaced(t *testing.T) {
 }
 
 func TestFolderIsSwappedForALink(t *testing.T) {
+	t.Parallel()
 	h := watch(t)
 	elsewhere := filepath.Join(h.path, "elsewhere")
 	h.mkdir(elsewhere)
@@ -137,10 +148,8 @@ func TestFolderIsSwappedForALink(t *testing.T) {
 
 // Nobody tells when a folder further up is renamed; the folders are compared from time to time.
 func TestHomeIsReplaced(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not run: waits for the ten seconds after which folders are looked for again")
-	}
-	h := watch(t)
+	t.Parallel()
+	h := watchLooking(t, 50*time.Millisecond)
 	h.rename(h.path, h.path+".old")
 	h.mkdir(h.ssh)
 	h.rings("another home")
@@ -149,6 +158,7 @@ func TestHomeIsReplaced(t *testing.T) {
 }
 
 func TestFileThatComesLater(t *testing.T) {
+	t.Parallel()
 	h := watch(t)
 	bob := filepath.Join(filepath.Dir(h.path), "bob", ".ssh", "authorized_keys")
 	h.mkdir(filepath.Dir(filepath.Dir(bob)))
@@ -166,6 +176,7 @@ func TestFileThatComesLater(t *testing.T) {
 
 // A program that rewrites the file all the time must not keep the agent busy all the time.
 func TestManyChangesRingSeldom(t *testing.T) {
+	t.Parallel()
 	h := watch(t)
 	rings := 0
 	begun := time.Now()
