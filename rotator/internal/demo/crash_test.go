@@ -168,10 +168,17 @@ func (k *killer) arm(m moment) {
 	k.plan, k.fired = m, false
 }
 
+// hasFired waits for the end of the step that runs: AWSCURRENT moves in the midst of the last one.
 func (k *killer) hasFired() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.fired
+	for {
+		k.mu.Lock()
+		fired, running := k.fired, k.step != ""
+		k.mu.Unlock()
+		if fired || !running {
+			return fired
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // counted is how many calls the rotator made in a step of the last rotation.
