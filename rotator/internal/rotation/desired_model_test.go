@@ -170,7 +170,7 @@ func (m *model) move() {
 func TestAnyOrderOfEventsKeepsTheCurrentKeyAccepted(t *testing.T) {
 	var conflicts, orphans, switches int
 	keys := map[int]keyset.PublicKey{}
-	for seed := range uint64(100) {
+	for seed := range uint64(40) {
 		m := &model{
 			keys: keys,
 			t:    t, rnd: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
@@ -200,7 +200,7 @@ func TestAnyOrderOfEventsKeepsTheCurrentKeyAccepted(t *testing.T) {
 		}
 		conflicts, orphans, switches = conflicts+m.conflicts, orphans+m.orphans, switches+m.switches
 	}
-	if conflicts < 30 || orphans < 100 || switches < 100 {
+	if conflicts < 10 || orphans < 100 || switches < 100 {
 		t.Errorf("the worlds were too quiet: %d conflicts, %d orphans, %d switches", conflicts, orphans, switches)
 	}
 	t.Logf("%d conflicts, %d orphans, %d switches", conflicts, orphans, switches)

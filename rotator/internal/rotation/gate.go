@@ -20,8 +20,8 @@ const (
 	// inventoryAge is how old the list of workers may get while the gate waits. Listing a large fleet is
 	// dear, and machines come and go slowly compared with acknowledgements.
 	inventoryAge = 15 * time.Second
-	// noDeadline is how long the gate waits when its context does not say.
-	noDeadline = 5 * time.Minute
+	// patience is how long the gate waits when its context has no deadline; in Lambda it always has.
+	patience = 5 * time.Minute
 )
 
 var (
@@ -57,7 +57,7 @@ func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readine
 func (r *Rotator) giveUp(ctx context.Context) time.Time {
 	deadline, found := ctx.Deadline()
 	if !found {
-		return time.Now().Add(noDeadline)
+		return time.Now().Add(r.patience)
 	}
 	return deadline.Add(-min(r.Policy.GateMargin, time.Until(deadline)/4))
 }

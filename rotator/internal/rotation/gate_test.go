@@ -16,13 +16,14 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/rotation"
 )
 
-// soon calls a step of which only the end of the function's time is expected.
+// soon calls a step that is expected to wait in vain: it does so for two rounds.
 func (r *rig) soon(step, token string) error {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Second)
-	defer cancel()
-	return r.step(ctx, step, token)
+	r.rotator.TestOnlyPatience(600 * time.Millisecond)
+	defer r.rotator.TestOnlyPatience(rotation.Patience)
+	return r.step(r.t.Context(), step, token)
 }
 
 // inRotation gives a rig in the middle of its second rotation, up to and including the named step, and

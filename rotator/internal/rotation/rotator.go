@@ -107,10 +107,11 @@ type Parts struct {
 type Rotator struct {
 	Parts
 	leaseTime time.Duration
+	patience  time.Duration
 }
 
 // New gives a Rotator.
 func New(p Parts) *Rotator {
 	p.Log = p.Log.Named("rotation")
-	return &Rotator{Parts: p, leaseTime: leaseTime}
+	return &Rotator{Parts: p, leaseTime: leaseTime, patience: patience}
 }
