@@ -18,11 +18,13 @@ Usage:
   rotatessh-agent once    [--config FILE]           do one pass and say what it found
   rotatessh-agent status  [--config FILE] [--json]  show how the running agent is doing
   rotatessh-agent check   [--config FILE] [--json]  look for what would go wrong, change nothing
+  rotatessh-agent purge-keys [--config FILE] [--yes]  remove the managed keys of all users, to uninstall for good
   rotatessh-agent version
 
 Flags:
   --config FILE   configuration (default ` + config.Path + `)
   --json          print one JSON object instead of text
+  --yes           do not ask
 
 Exit status: 0 success, 1 failure, 2 wrong command line.
 
@@ -36,6 +38,7 @@ Examples:
 type options struct {
 	config         string
 	json           bool
+	yes            bool
 	stdout, stderr io.Writer
 }
 
@@ -56,7 +59,7 @@ func parse(args []string, stdout io.Writer) (command, options, error) {
 	if name == "help" || name == "-h" || name == "--help" || name == "-help" {
 		return help(stdout)
 	}
-	commands := map[string]command{"run": runAgent, "once": once, "status": status, "check": check, "version": version}
+	commands := map[string]command{"run": runAgent, "once": once, "status": status, "check": check, "purge-keys": purgeKeys, "version": version}
 	cmd, ok := commands[name]
 	if !ok {
 		return nil, options{}, &usageError{fmt.Sprintf("unknown command %q", name)}
@@ -69,6 +72,9 @@ func parse(args []string, stdout io.Writer) (command, options, error) {
 	}
 	if name == "status" || name == "check" {
 		flags.BoolVar(&opts.json, "json", false, "")
+	}
+	if name == "purge-keys" {
+		flags.BoolVar(&opts.yes, "yes", false, "")
 	}
 	err := flags.Parse(args[1:])
 	switch {
