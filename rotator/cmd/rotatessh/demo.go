@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,8 @@ func runDemo(c *cobra.Command, f demoFlags) error {
 	if f.options.Binaries, err = besideMe(); err != nil {
 		return hintDemo(err)
 	}
+	// A large fleet on a small machine takes its time.
+	f.options.Patience += time.Duration(f.options.Workers) * time.Second
 	// A terminal that is closed must end the demo as Ctrl-C does.
 	ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP)
 	defer stop()

@@ -80,10 +80,12 @@ func (o *Observation) Logins() Logins {
 }
 
 // Round waits until each controller has been to every worker since the call, with or without success.
-func (o *Observation) Round(ctx context.Context) error { return o.atLeast(ctx, 0) }
+func (o *Observation) Round(ctx context.Context) error {
+	return o.roundAnd(ctx, func(int) bool { return true })
+}
 
-// atLeast is Round, and waits until so many log-ins have been tried altogether.
-func (o *Observation) atLeast(ctx context.Context, tried int) error {
+// roundAnd is Round, and waits until the number of log-ins tried altogether is enough.
+func (o *Observation) roundAnd(ctx context.Context, enough func(tried int) bool) error {
 	ctx, cancel := o.fleet.bound(ctx)
 	defer cancel()
 	goal := map[string]int{}
@@ -98,7 +100,7 @@ func (o *Observation) atLeast(ctx context.Context, tried int) error {
 				return false, nil
 			}
 		}
-		return len(o.rounds) > 0 && o.logins.Tried >= tried, nil
+		return len(o.rounds) > 0 && enough(o.logins.Tried), nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the controllers: %w", err)

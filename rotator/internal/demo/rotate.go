@@ -79,7 +79,11 @@ func (f *Fleet) AwaitRotation(ctx context.Context, versionID string) (Rotation, 
 		return rotated(out.VersionIdsToStages, versionID), nil
 	})
 	if err != nil {
-		return Rotation{}, f.withLogs(fmt.Errorf("waiting for the rotation to end: %w", errors.Join(err, f.lastReport())))
+		err = fmt.Errorf("waiting for the rotation to end: %w", err)
+		if report := f.lastReport(); report != nil {
+			err = fmt.Errorf("%w; %w", err, report)
+		}
+		return Rotation{}, f.withLogs(err)
 	}
 	pair, err := f.CurrentPair(ctx)
 	if err != nil {

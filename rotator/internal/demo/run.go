@@ -115,8 +115,8 @@ func (f *Fleet) conclude(ctx context.Context, last Rotation, o *Observation, out
 		proofs.Doubts = append(proofs.Doubts, err)
 	}
 	// The controllers go on until they have seen enough of the demo's time.
-	wanted := max(minLogins, int(minLoginsPerSecond*(time.Since(f.began)+2*time.Second).Seconds()))
-	if err := o.atLeast(ctx, wanted); err != nil {
+	err = o.roundAnd(ctx, func(tried int) bool { return tried >= leastLogins(time.Since(f.began)+time.Second) })
+	if err != nil {
 		return f.observed(o, err)
 	}
 	logins := o.Stop()
