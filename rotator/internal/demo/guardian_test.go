@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ func holding(stateDir string) (*Fleet, error) {
 	}
 	f := &Fleet{options: Options{StateDir: stateDir, Binaries: Binaries{Rotatessh: self}}}
 	f.fail = func(error) {}
-	if err := f.startFolder(nil); err != nil { //nolint:staticcheck // needs none
+	if err := f.startFolder(context.Background()); err != nil {
 		return nil, err
 	}
 	up := []string{filepath.Join(f.folder.path, "first"), filepath.Join(f.folder.path, "second")}

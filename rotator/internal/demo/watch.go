@@ -46,14 +46,12 @@ type watch struct {
 
 	mu        sync.Mutex
 	stage     string
-	newest    int64                   // generation
-	published map[string]publication  // by the pending key's fingerprint: the first with that key
-	acks      map[string]ledger.Ack   // the latest, by worker
-	ready     map[int64]map[string]at // first acknowledgement that the pending key is accepted, by generation and worker
-	retiring  string                  // fingerprint of the key whose refusal is awaited, or ""
+	newest    int64                          // generation
+	published map[string]publication         // by the pending key's fingerprint: the first with that key
+	acks      map[string]ledger.Ack          // the latest, by worker
+	ready     map[int64]map[string]time.Time // first acknowledgement that the pending key is accepted, by generation and worker
+	retiring  string                         // fingerprint of the key whose refusal is awaited, or ""
 }
-
-type at = time.Time
 
 type publication struct {
 	generation int64
@@ -61,7 +59,7 @@ type publication struct {
 }
 
 func newWatch(f *Fleet) *watch {
-	w := &watch{fleet: f, published: map[string]publication{}, acks: map[string]ledger.Ack{}, ready: map[int64]map[string]at{}}
+	w := &watch{fleet: f, published: map[string]publication{}, acks: map[string]ledger.Ack{}, ready: map[int64]map[string]time.Time{}}
 	f.server.OnCall(localaws.Fault{Service: "lambda", Action: "Invoke", Before: w.step})
 	f.server.OnCall(localaws.Fault{Service: "secretsmanager", Action: "PutSecretValue", After: w.put})
 	f.server.OnCall(localaws.Fault{Service: "dynamodb", Action: "PutItem", After: w.item})
@@ -118,7 +116,7 @@ func (w *watch) item(c localaws.Call) error {
 	w.acks[ack.Worker] = ack
 	if ack.Outcome == ledger.Applied && answer(ack, keyset.Pending, "") == ledger.Yes {
 		if w.ready[ack.Generation] == nil {
-			w.ready[ack.Generation] = map[string]at{}
+			w.ready[ack.Generation] = map[string]time.Time{}
 		}
 		if _, known := w.ready[ack.Generation][ack.Worker]; !known {
 			w.ready[ack.Generation][ack.Worker] = c.End
