@@ -22,12 +22,10 @@ type observer struct {
 	doc   keyset.Keyset
 	since map[keyset.PublicKey]time.Time // when each key was last seen as AWSCURRENT's
 	last  keyset.Keyset
-	pairs map[string]keypair.Pair // decoded values, which is slow
-	pubs  map[string]keyset.Keyset
 }
 
 func newObserver(r *rig) *observer {
-	return &observer{r: r, stale: true, since: map[keyset.PublicKey]time.Time{}, pairs: map[string]keypair.Pair{}, pubs: map[string]keyset.Keyset{}}
+	return &observer{r: r, stale: true, since: map[keyset.PublicKey]time.Time{}}
 }
 
 // pause does something that locks controllers out by its nature, without the observer.
@@ -106,44 +104,21 @@ func (o *observer) changed() {
 	o.stale = true
 }
 
-// state reads the endpoint's memory, not its API: looking is no call.
+// state is what is current in both secrets. It is read by calls, but only while the rig is busy, so that
+// nobody looks at the looking.
 func (o *observer) state() (keypair.Pair, keyset.Keyset) {
-	if !o.stale {
-		return o.pair, o.doc
-	}
-	o.stale = false
-	for _, s := range o.r.aws.Snapshot().Secrets {
-		for _, v := range s.Versions {
-			switch {
-			case !slices.Contains(v.Stages, "AWSCURRENT"):
-			case s.ARN == o.r.arn:
-				o.pair = o.decode(v.Value)
-			case s.Name == keysetName:
-				o.doc = o.parse(v.Value)
-			}
-		}
+	if o.stale {
+		o.stale = false
+		o.pair = o.r.decode(o.r.value(o.r.arn, "AWSCURRENT"))
+		o.doc = o.parse(o.r.value(keysetName, "AWSCURRENT"))
 	}
 	return o.pair, o.doc
 }
 
-func (o *observer) decode(value string) keypair.Pair {
-	if _, known := o.pairs[value]; !known {
-		pair, err := keypair.Decode([]byte(value))
-		if err != nil && value != "{}" {
-			o.r.t.Errorf("AWSCURRENT of the key-pair secret: %v", err)
-		}
-		o.pairs[value] = pair
-	}
-	return o.pairs[value]
-}
-
 func (o *observer) parse(value string) keyset.Keyset {
-	if _, known := o.pubs[value]; !known {
-		doc, err := keyset.Parse([]byte(value))
-		if err != nil && value != "{}" {
-			o.r.t.Errorf("AWSCURRENT of the keyset secret: %v", err)
-		}
-		o.pubs[value] = doc
+	doc, err := keyset.Parse([]byte(value))
+	if err != nil && value != "{}" && value != "" {
+		o.r.t.Errorf("AWSCURRENT of the keyset secret: %v", err)
 	}
-	return o.pubs[value]
+	return doc
 }

@@ -46,6 +46,8 @@ type rig struct {
 	aws *localaws.Server
 	arn string // of the key-pair secret
 
+	rotationToken string // of the last rotation that was started
+
 	secrets *secretsmanager.Client
 	ledger  *ledger.Client
 	keysets *keystore.Reader
@@ -197,9 +199,11 @@ func (r *rig) startRotation() string {
 		r.t.Fatal(err)
 	}
 	r.watch.changed()
-	for len(r.aws.Snapshot().RotationTokens) == before {
+	tokens := r.aws.Snapshot().RotationTokens
+	for ; len(tokens) == before; tokens = r.aws.Snapshot().RotationTokens {
 		time.Sleep(time.Millisecond) // until Secrets Manager has issued one for its own attempt
 	}
+	r.rotationToken = tokens[len(tokens)-1]
 	return aws.ToString(out.VersionId)
 }
 
@@ -207,9 +211,7 @@ func steps() []string { return []string{"createSecret", "setSecret", "testSecret
 
 // stepEvent is what Secrets Manager would send.
 func (r *rig) stepEvent(step, token string) json.RawMessage {
-	tokens := r.aws.Snapshot().RotationTokens
-	rotationToken := tokens[len(tokens)-1]
-	return json.RawMessage(fmt.Sprintf(`{"Step":%q,"SecretId":%q,"ClientRequestToken":%q,"RotationToken":%q}`, step, r.arn, token, rotationToken))
+	return json.RawMessage(fmt.Sprintf(`{"Step":%q,"SecretId":%q,"ClientRequestToken":%q,"RotationToken":%q}`, step, r.arn, token, r.rotationToken))
 }
 
 // step calls one step.
@@ -281,17 +283,42 @@ func (r *rig) versions() map[string]localaws.SecretVersion {
 
 // labelled is the version that bears a label, and its pair.
 func (r *rig) labelled(label string) (version string, pair keypair.Pair) {
-	for id, v := range r.versions() {
-		if !slices.Contains(v.Stages, label) {
-			continue
+	r.t.Helper()
+	r.quietly(func() {
+		out, err := r.secrets.DescribeSecret(context.Background(), &secretsmanager.DescribeSecretInput{SecretId: &r.arn})
+		if err != nil {
+			r.t.Errorf("looking for %s: %v", label, err)
+			return
 		}
-		pair, err := keypair.Decode([]byte(v.Value))
-		if err != nil && v.Value != "{}" && v.Value != "" {
-			r.t.Fatalf("value of version %s: %v", id, err)
+		for id, labels := range out.VersionIdsToStages {
+			if slices.Contains(labels, label) {
+				version = id
+				pair = r.decode(r.value(r.arn, label))
+			}
 		}
-		return id, pair
+	})
+	return version, pair
+}
+
+// value is the value of the version that bears a label; "" if there is none.
+func (r *rig) value(secret, label string) string {
+	out, err := r.secrets.GetSecretValue(context.Background(), &secretsmanager.GetSecretValueInput{SecretId: &secret, VersionStage: &label})
+	var none *smtypes.ResourceNotFoundException
+	if err != nil && !errors.As(err, &none) {
+		r.t.Errorf("reading %s of %s: %v", label, secret, err)
 	}
-	return "", keypair.Pair{}
+	if err != nil {
+		return ""
+	}
+	return aws.ToString(out.SecretString)
+}
+
+func (r *rig) decode(value string) keypair.Pair {
+	pair, err := keypair.Decode([]byte(value))
+	if err != nil && value != "{}" && value != "" {
+		r.t.Errorf("value of the key-pair secret: %v", err)
+	}
+	return pair
 }
 
 // existingSecret is the value of a secret that was in use before.
