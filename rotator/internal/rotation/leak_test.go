@@ -76,7 +76,7 @@ func publicOnes(runs []string, snapshot localaws.Snapshot) []string {
 		if json.Unmarshal([]byte(value), &fields) != nil {
 			continue
 		}
-		for _, f := range strings.Fields(fields.PublicKey) {
+		for f := range strings.FieldsSeq(fields.PublicKey) {
 			blob, _ := base64.StdEncoding.DecodeString(f)
 			public.WriteString(f + " " + string(blob) + " " + hex.EncodeToString(blob) + " ")
 			for i := range blob {
