@@ -29,7 +29,7 @@ func (s *snapshot) close() {
 }
 
 // errMoved says that the file changed between two looks at it.
-var errMoved = errors.New("the file was replaced while it was opened")
+var errMoved = errors.New("the file changed between two looks at it")
 
 // take reads the target. A missing file is the zero snapshot, anything but a regular file with one name that belongs to the user
 // or root is refused without being opened.

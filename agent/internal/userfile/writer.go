@@ -133,39 +133,6 @@ func (w *Writer) try(ctx context.Context, d *folder, change Change, out *Outcome
 	return true, err
 }
 
-// putBack adds lines that were appended to an inode that had just lost its name. Each round may find new ones.
-func (w *Writer) putBack(ctx context.Context, d *folder, tail []byte, written *bool) error {
-	for try := 1; len(tail) > 0; try++ {
-		if try > maxTries {
-			return refuse(Busy, d.path())
-		}
-		now, err := d.takeSoon(ctx)
-		if err != nil {
-			return err
-		}
-		more, err := w.replace(ctx, d, now, joinLines(now.data, tail), written)
-		now.close()
-		switch {
-		case errors.Is(err, errMoved):
-			pause(ctx, try)
-		case err != nil:
-			return err
-		default:
-			tail = more
-		}
-	}
-	return nil
-}
-
-// joinLines appends whole lines to content.
-func joinLines(content, tail []byte) []byte {
-	joined := bytes.Clone(content)
-	if len(joined) > 0 && joined[len(joined)-1] != '\n' {
-		joined = append(joined, '\n')
-	}
-	return append(joined, tail...)
-}
-
 // takeSoon is take for callers that need an answer rather than to start again.
 func (d *folder) takeSoon(ctx context.Context) (*snapshot, error) {
 	for try := 1; try <= maxTries; try++ {

@@ -284,3 +284,72 @@ func TestRewriteDoesNotWaitForEver(t *testing.T) {
 		t.Errorf("outcome %+v", out)
 	}
 }
+
+// busyWriter is a writer whose old file gets a late line, and whose file never rests once that line is to be put back.
+func busyWriter(t *testing.T, target Target) *Writer {
+	t.Helper()
+	late, err := os.OpenFile(target.Path, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	t.Cleanup(func() { late.Close() })
+	w := new(Writer)
+	w.testOnlyAfterRename = func() {
+		w.testOnlyAfterRename = nil
+		_, err := late.WriteString("late\n")
+		must(t, errors.Join(err, late.Close()))
+		w.testOnlyBeforeCompare = func() { appendTo(t, target.Path, "x") }
+	}
+	return w
+}
+
+func TestALateLineIsAppendedWhenTheFileNeverRests(t *testing.T) {
+	target := userHome(t, []byte("one\n"))
+	out, err := busyWriter(t, target).Rewrite(t.Context(), target, addLine("ours\n"))
+	must(t, err)
+	if want := "one\nours\n" + strings.Repeat("x", maxTries) + "\nlate\n"; string(out.Bytes) != want {
+		t.Errorf("read back %q, want %q", out.Bytes, want)
+	}
+}
+
+func TestALateLineIsPutBackAlthoughTheContextHasEnded(t *testing.T) {
+	target := userHome(t, []byte("one\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	w := busyWriter(t, target)
+	before := w.testOnlyAfterRename
+	w.testOnlyAfterRename = func() { before(); cancel(); w.testOnlyBeforeCompare = nil }
+	if _, err := w.Rewrite(ctx, target, addLine("ours\n")); err != nil {
+		t.Logf("afterwards: %v", err)
+	}
+	wantContent(t, target.Path, "one\nours\nlate\n")
+}
+
+func TestRootsFileIsNotChangedInPlace(t *testing.T) {
+	target := foreignHome(t, []byte("one\n"))
+	must(t, os.Lchown(target.Path, 0, 0))
+	_, err := busyWriter(t, target).Rewrite(t.Context(), target, addLine("ours\n"))
+	wantCode(t, err, Busy)
+	wantContent(t, target.Path, "one\nours\n"+strings.Repeat("x", maxTries))
+}
+
+func TestAUserWhoKeepsAppendingToOldFilesIsNotFollowedForEver(t *testing.T) {
+	target := userHome(t, []byte("one\n"))
+	renames := 0
+	var holder *os.File
+	w := Writer{
+		testOnlyBeforeRename: func() {
+			var err error
+			holder, err = os.OpenFile(target.Path, os.O_WRONLY|os.O_APPEND, 0)
+			must(t, err)
+		},
+		testOnlyAfterRename: func() {
+			renames++
+			_, err := holder.WriteString("again\n")
+			must(t, errors.Join(err, holder.Close()))
+		},
+	}
+	_, err := w.Rewrite(t.Context(), target, addLine("ours\n"))
+	must(t, err)
+	if renames != maxTries+1 {
+		t.Errorf("%d renames, want %d", renames, maxTries+1)
+	}
+	wantContent(t, target.Path, "one\nours\n"+strings.Repeat("again\n", maxTries+1))
+}
