@@ -109,7 +109,7 @@ func (s *Server) Start(t testing.TB) {
 	s.command = exec.Command(Program, "-D", "-e", "-f", s.Config)
 	s.command.Stderr = &s.log
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Chroot: os.Getenv(foreignRoot)}
-	if err := s.command.Start(); err != nil {
+	if err := spawn(s.command); err != nil {
 		t.Fatalf("starting sshd: %v", err)
 	}
 	t.Cleanup(func() { s.Stop() })
