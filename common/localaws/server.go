@@ -43,6 +43,7 @@ type Server struct {
 	http     *http.Server
 	stop     context.CancelFunc // ends the context of every request in hand
 	served   sync.WaitGroup     // the server's own goroutines
+	fresh    *freshConns
 
 	seq        atomic.Uint64
 	calls      *callLog
@@ -77,7 +78,8 @@ func Start(opts Options) (*Server, error) {
 	s.wire()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second,
+	s.fresh = &freshConns{conns: map[net.Conn]struct{}{}}
+	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second, ConnState: s.fresh.note,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	s.served.Go(func() { s.expireItems(ctx) })
 	s.served.Go(func() {
@@ -94,7 +96,8 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 // Close stops everything, kills the processes of Lambda functions and waits until they are gone.
 func (s *Server) Close() error {
 	s.stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	s.fresh.close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
