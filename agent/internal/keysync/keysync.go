@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/agent/internal/config"
+	"github.com/rotatessh/rotatessh/agent/internal/state"
 	"github.com/rotatessh/rotatessh/common/keystore"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
@@ -47,6 +48,7 @@ type Syncer struct {
 	log *zap.Logger
 
 	doc      *keystore.Document // the last good one of this run
+	seen     state.Seen         // the same, as Memory has it
 	known    atomic.Pointer[Known]
 	refused  *refusal // why the last fetch did not bring a keyset in force; nil when it did
 	failures int      // fetches refused in a row

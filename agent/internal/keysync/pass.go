@@ -42,9 +42,7 @@ func (s *Syncer) pass(ctx context.Context, r Request) outcome {
 	var out outcome
 	var faults []error
 	if r.Fetch || r.Full {
-		var err error
-		s.refused, err = s.refresh(ctx, r.Generation)
-		faults = append(faults, err)
+		s.refused = s.refresh(ctx, r.Generation)
 		s.countFetch()
 	}
 	if ctx.Err() != nil {
@@ -56,6 +54,7 @@ func (s *Syncer) pass(ctx context.Context, r Request) outcome {
 		// It stands until a later reading succeeds: a pass that reads nothing is no better for it.
 		faults = append(faults, s.refused.Fault)
 	}
+	faults = append(faults, s.remember())
 	report := s.apply(ctx, r.Full)
 	out.notListening = report.notListening
 	faults = append(faults, report.faults...)

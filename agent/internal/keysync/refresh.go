@@ -33,33 +33,41 @@ type refusal struct {
 }
 
 // refresh reads the keyset and, if it may be followed, makes it the one in force. A refusal leaves the one in force as it is. An
-// empty secret is no refusal while there has never been a keyset. The error is about remembering: the keyset is in force all the
-// same, since a full disk must not stop the keys, and the next pass tries again.
-func (s *Syncer) refresh(ctx context.Context, announced int64) (*refusal, error) {
+// empty secret is no refusal while there has never been a keyset.
+func (s *Syncer) refresh(ctx context.Context, announced int64) *refusal {
 	doc, err := s.fetch(ctx, announced)
 	if errors.Is(err, keyset.ErrEmpty) && s.neverSeen(doc.ARN) {
 		s.log.Debug("nothing published yet", logging.SecretID(doc.ARN))
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return &refusal{Fault: fetchFault(err), versionID: doc.VersionID}, nil
+		return &refusal{Fault: fetchFault(err), versionID: doc.VersionID}
 	}
 	digest, err := doc.Keyset.Digest()
 	if err != nil {
-		return &refusal{Fault: fetchFault(err), versionID: doc.VersionID}, nil
+		return &refusal{Fault: fetchFault(err), versionID: doc.VersionID}
 	}
 	now := state.Seen{Generation: doc.Keyset.Generation, Digest: digest, VersionID: doc.VersionID, SecretARN: doc.Keyset.SecretARN}
 	if before, ok := s.Memory.Highest(doc.ARN); ok {
 		if err := mayFollow(before, now); err != nil {
-			return &refusal{Fault: withCode(err, CodeLower), versionID: doc.VersionID}, nil
+			return &refusal{Fault: withCode(err, CodeLower), versionID: doc.VersionID}
 		}
 	}
 	if s.doc == nil || s.doc.Keyset.Generation != now.Generation {
 		s.log.Info("keyset accepted", logging.SecretID(doc.ARN), logging.VersionID(doc.VersionID), logging.Generation(now.Generation))
 	}
-	s.doc = &doc
+	s.doc, s.seen = &doc, now
 	s.known.Store(&Known{SecretARN: now.SecretARN, Generation: now.Generation})
-	return nil, s.Memory.Remember(doc.ARN, now)
+	return nil
+}
+
+// remember makes the keyset in force outlast this run. A failure is one of the pass, not of the keyset: a full disk must not stop
+// the keys, and every pass tries again.
+func (s *Syncer) remember() error {
+	if s.doc == nil {
+		return nil
+	}
+	return s.Memory.Remember(s.doc.ARN, s.seen)
 }
 
 // neverSeen reports whether there has been no keyset under that ARN.

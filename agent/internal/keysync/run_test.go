@@ -3,7 +3,8 @@ package keysync_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/agent/internal/config"
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
+	"github.com/rotatessh/rotatessh/agent/internal/state"
 	"github.com/rotatessh/rotatessh/common/keystore"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
@@ -68,30 +70,6 @@ func TestDriftIsRepairedWithoutReadingTheSecret(t *testing.T) {
 		}
 		if m.table.count() != 1 {
 			t.Errorf("%d acknowledgements of one result", m.table.count())
-		}
-	})
-}
-
-func TestRingWithNothingToDoDoesNotAskSSHD(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		m.secret.publish(1, current(newKey(t)))
-		m.run(t)
-		after(0)
-		for range 5 {
-			m.bell.Ring(keysync.Request{Why: "file"})
-			after(0)
-		}
-		if n := len(m.server.asked); n != 1 {
-			t.Errorf("sshd was asked %d times, want 1", n)
-		}
-		m.disk.set(aliceFile, "# a new line\n"+m.disk.get(aliceFile))
-		m.bell.Ring(keysync.Request{Why: "file"})
-		after(0)
-		m.bell.Ring(keysync.Request{Full: true})
-		after(0)
-		if n := len(m.server.asked); n != 3 {
-			t.Errorf("sshd was asked %d times, want 3: after a change of the file and at a full check", n)
 		}
 	})
 }
@@ -192,19 +170,46 @@ func TestRingsDoNotDisturbTheBackoff(t *testing.T) {
 		m.bell.Ring(keysync.Request{Fetch: true})
 		after(0)
 		before := m.secret.count()
-		for range 2 * 3600 {
+		for range 2 * 1200 {
 			m.disk.set(aliceFile, "")
 			m.bell.Ring(keysync.Request{Why: "file"})
 			after(500 * time.Millisecond)
 		}
-		if n := m.secret.count() - before; n < 12 || n > 40 {
-			t.Errorf("%d reads in an hour", n)
+		if n := m.secret.count() - before; n < 7 || n > 25 {
+			t.Errorf("%d reads in twenty minutes", n)
 		}
-		if m.disk.writes < 7000 {
+		if m.disk.writes < 2300 {
 			t.Errorf("%d repairs", m.disk.writes)
 		}
 		if s := m.reports.last(); s.Failures == 0 || s.Code != keysync.CodeUnreachable {
 			t.Errorf("a repair hides that the secret cannot be read: %+v", s)
+		}
+	})
+}
+
+func TestGenerationIsSavedAsSoonAsItCanBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		blocker := filepath.Join(m.stateDir, ".generations.json.tmp")
+		if err := os.Mkdir(blocker, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		m.secret.publish(5, current(newKey(t)))
+		m.run(t)
+		after(time.Minute)
+		if m.reports.last().Failures == 0 {
+			t.Error("passes that cannot save the generation count as success")
+		}
+		if err := os.Remove(blocker); err != nil {
+			t.Fatal(err)
+		}
+		after(5 * time.Minute)
+		memory, err := state.OpenMemory(m.stateDir, workerARN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen, _ := memory.Highest(keysetARN); seen.Generation != 5 || m.reports.last().Failures != 0 || m.secret.count() != 1 {
+			t.Errorf("saved %+v after %d reads", seen, m.secret.count())
 		}
 	})
 }
@@ -294,212 +299,7 @@ func TestRenewalNeedsNoRing(t *testing.T) {
 	})
 }
 
-func TestRetiringKeyGoesWhenItsTimeIsUp(t *testing.T) {
-	for name, more := range map[string]time.Duration{"by 26 years": 0, "by an hour more": time.Hour, "by an hour less": -time.Hour} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := newMachine(t)
-				m.secret.skew += more
-				old, next := newKey(t), newKey(t)
-				m.disk.set(aliceFile, old.String()+" appended by another\n")
-				m.secret.publish(3, current(next), retiring(old, m.awsNow().Add(15*time.Minute)))
-				m.run(t)
-				after(15*time.Minute - time.Millisecond)
-				if !slices.Equal(m.block(), prints(next, old)) {
-					t.Fatalf("block before the time: %v", m.block())
-				}
-				sameAnswers(t, m.table.last(t).Users[0], map[string]ledger.Accepted{
-					"current " + next.Fingerprint(): ledger.Yes, "retiring " + old.Fingerprint(): ledger.Yes,
-				})
-				after(time.Millisecond)
-				if got := m.disk.get(aliceFile); strings.Contains(got, old.String()) {
-					t.Errorf("the key is still there:\n%s", got)
-				}
-				last := m.table.last(t)
-				sameAnswers(t, last.Users[0], map[string]ledger.Accepted{
-					"current " + next.Fingerprint(): ledger.Yes, "retired " + old.Fingerprint(): ledger.No,
-				})
-				if last.Outcome != ledger.Applied || last.Generation != 3 || m.secret.count() != 1 {
-					t.Errorf("acknowledged %+v after %d reads", last, m.secret.count())
-				}
-			})
-		})
-	}
-}
-
-func TestRetiringKeyStaysWhileTheTimeIsUnknown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		m.secret.mute = true
-		old, next := newKey(t), newKey(t)
-		m.secret.publish(3, current(next), retiring(old, m.awsNow().Add(-time.Hour)))
-		m.run(t)
-		after(time.Hour)
-		if !slices.Equal(m.block(), prints(next, old)) {
-			t.Errorf("block %v", m.block())
-		}
-	})
-}
-
-func TestClockThatTurnsOutToBeAheadEndsTheWaitSooner(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		old, next := newKey(t), newKey(t)
-		m.secret.publish(3, current(next), retiring(old, m.awsNow().Add(10*time.Minute)))
-		m.run(t)
-		after(time.Minute)
-		m.clock.Observe(m.awsNow().Add(time.Hour)) // as a beacon poll does after the machine has slept
-		after(30 * time.Second)
-		if !slices.Equal(m.block(), prints(next)) {
-			t.Errorf("block %v", m.block())
-		}
-	})
-}
-
-func TestSSHDThatIsNotListeningYet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		k := newKey(t)
-		m.server.down = true
-		m.secret.publish(1, current(k))
-		m.run(t)
-		after(10 * time.Second)
-		if !slices.Equal(m.block(), prints(k)) {
-			t.Error("the file waits for sshd")
-		}
-		if m.table.count() != 0 {
-			t.Errorf("acknowledged %+v", m.table.last(t))
-		}
-		m.server.do(func() { m.server.down = false })
-		after(2 * time.Second)
-		if m.table.count() != 1 || answers(m.table.last(t).Users[0])["current "+k.Fingerprint()] != ledger.Yes {
-			t.Errorf("%d acknowledgements 2s after sshd listens", m.table.count())
-		}
-		if m.secret.count() != 1 {
-			t.Errorf("the secret was read %d times", m.secret.count())
-		}
-	})
-}
-
-func TestSSHDThatNeverListens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		k := newKey(t)
-		m.server.down = true
-		m.secret.publish(1, current(k))
-		m.run(t)
-		after(10 * time.Minute)
-		last := m.table.last(t)
-		if last.Outcome != ledger.Applied || answers(last.Users[0])["current "+k.Fingerprint()] != ledger.Unverified || m.table.count() != 1 {
-			t.Errorf("acknowledged %d times, last %+v", m.table.count(), last)
-		}
-		if s := m.reports.last(); s.Failures == 0 {
-			t.Error("passes that verified nothing count as success")
-		}
-		m.server.do(func() { m.server.down = false })
-		after(2 * time.Second)
-		if last := m.table.last(t); answers(last.Users[0])["current "+k.Fingerprint()] != ledger.Yes {
-			t.Errorf("acknowledged %+v 2s after sshd listens", last)
-		}
-	})
-}
-
-func TestRestartedSSHDCostsNoAcknowledgement(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		m.secret.publish(1, current(newKey(t)))
-		m.run(t)
-		after(0)
-		m.server.do(func() { m.server.down = true })
-		m.bell.Ring(keysync.Request{Full: true})
-		after(5 * time.Second)
-		m.server.do(func() { m.server.down = false })
-		after(time.Minute)
-		if m.table.count() != 1 || m.reports.last().Failures != 0 {
-			t.Errorf("%d acknowledgements, %d failures", m.table.count(), m.reports.last().Failures)
-		}
-	})
-}
-
-func TestSSHDThatDoesNotAnswerIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		k := newKey(t)
-		m.server.silent = errors.New("connection closed")
-		m.secret.publish(1, current(k))
-		m.run(t)
-		after(time.Hour)
-		if n := len(m.server.asked); n < 12 || n > 40 {
-			t.Errorf("asked %d times in an hour", n)
-		}
-		m.server.do(func() { m.server.silent = nil })
-		after(5 * time.Minute)
-		if last := m.table.last(t); answers(last.Users[0])["current "+k.Fingerprint()] != ledger.Yes {
-			t.Errorf("acknowledged %+v", last)
-		}
-	})
-}
-
 // The reason why sshd gives no answer may name a port or a time; that is no other result.
-func TestOtherWordsAreNoOtherResult(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		m.secret.publish(1, current(newKey(t)))
-		m.run(t)
-		for i := range 20 {
-			m.server.do(func() { m.server.silent = fmt.Errorf("connection %d closed", i) })
-			m.bell.Ring(keysync.Request{Full: true})
-			after(time.Minute)
-		}
-		if n := m.table.count(); n > 2 {
-			t.Errorf("%d acknowledgements of one result", n)
-		}
-	})
-}
-
-func TestRetiredKeyIsAskedAboutOnceADay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		k, gone := newKey(t), newKey(t)
-		m.secret.publishRetired(2, retired(gone), current(k))
-		m.run(t)
-		after(time.Minute)
-		for range 36 { // three days of full checks
-			m.bell.Ring(keysync.Request{Full: true})
-			after(2 * time.Hour)
-		}
-		var refusals int
-		for _, q := range m.server.questions {
-			if !q.Refuse.IsZero() {
-				refusals++
-			}
-		}
-		if refusals < 3 || refusals > 4 || len(m.server.questions) != 37 {
-			t.Errorf("%d questions about the retired key among %d in three days", refusals, len(m.server.questions))
-		}
-		sameAnswers(t, m.table.last(t).Users[0], map[string]ledger.Accepted{
-			"current " + k.Fingerprint(): ledger.Yes, "retired " + gone.Fingerprint(): ledger.No,
-		})
-	})
-}
-
-func TestNewlyRetiredKeyIsAskedAboutAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMachine(t)
-		k, gone, goneToo := newKey(t), newKey(t), newKey(t)
-		m.secret.publishRetired(2, retired(gone), current(k))
-		m.run(t)
-		after(time.Minute)
-		m.secret.publishRetired(3, append(retired(goneToo), retired(gone)...), current(k))
-		m.bell.Ring(keysync.Request{Fetch: true})
-		after(0)
-		last := m.server.questions[len(m.server.questions)-1]
-		if last.Refuse.Fingerprint() != goneToo.Fingerprint() {
-			t.Errorf("asked about %q", last.Refuse.Fingerprint())
-		}
-	})
-}
-
 func TestAnnouncedGenerationIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMachine(t)
