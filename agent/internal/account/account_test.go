@@ -36,7 +36,7 @@ func file(t *testing.T, text string) string {
 func TestLookupFindsWhoeverRunsTheTest(t *testing.T) {
 	me, err := user.Current()
 	if err != nil {
-		t.Fatal(err)
+		t.Skipf("not run: the current user is not in the user database: %v", err)
 	}
 	got, err := Lookup(t.Context(), me.Username)
 	if err != nil {
@@ -97,7 +97,7 @@ func TestLookupSaysWhatGetentComplainedAbout(t *testing.T) {
 func TestLookupEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	s := source{getent: script(t, "sleep 60 & wait")} // a child that keeps the pipe open
+	s := source{getent: script(t, "sleep 3 & wait")} // a child that keeps the pipe open
 	if _, err := s.lookup(ctx, "u"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnknown) {
 		t.Errorf("error %v", err)
 	}

@@ -47,6 +47,9 @@ func keygenSees(t *testing.T, text string) []string {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), program, "-lf", file).Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && strings.Contains(string(exit.Stderr), "No user exists") {
+		t.Skip("not run: ssh-keygen needs a user who is in the user database")
+	}
 	if exit := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &exit) && strings.Contains(string(exit.Stderr), "is not a public key file")) {
 		t.Fatalf("ssh-keygen: %v", err)
 	}

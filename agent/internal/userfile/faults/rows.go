@@ -213,19 +213,31 @@ func owners() []Row {
 
 // space are file systems that are full or may not be written.
 func space() []Row {
+	tmpfs := func(options string) func(*Site) error {
+		return func(s *Site) error { return s.mount("tmpfs", "none", options) }
+	}
+	ext4 := func(options ...string) func(*Site) error {
+		return func(s *Site) error { return s.mountExt4(options...) }
+	}
 	return []Row{
-		{Name: "full tmpfs", Codes: []string{"no-space"}, Short: true, Arrange: func(s *Site) error {
-			return errors.Join(s.mount("tmpfs", "none", "size=256k"), s.fill())
-		}},
-		{Name: "tmpfs without inodes", Codes: []string{"no-space"}, Short: true, Arrange: func(s *Site) error {
-			return errors.Join(s.mount("tmpfs", "none", "nr_inodes=16"), s.fillInodes())
-		}},
-		{Name: "read-only tmpfs", Codes: []string{"read-only"}, Short: true, Arrange: func(s *Site) error {
-			return errors.Join(s.mount("tmpfs", "none", ""), s.remountReadOnly())
-		}},
-		{Name: "full ext4", Codes: []string{"no-space"}, Arrange: func(s *Site) error { return errors.Join(s.mountExt4("-N", "64"), s.fill()) }},
-		{Name: "ext4 without inodes", Codes: []string{"no-space"}, Arrange: func(s *Site) error { return errors.Join(s.mountExt4("-N", "16"), s.fillInodes()) }},
-		{Name: "read-only ext4", Codes: []string{"read-only"}, Arrange: func(s *Site) error { return errors.Join(s.mountExt4(), s.remountReadOnly()) }},
+		{Name: "full tmpfs", Codes: []string{"no-space"}, Short: true, Arrange: steps(tmpfs("size=256k"), (*Site).fill)},
+		{Name: "tmpfs without inodes", Codes: []string{"no-space"}, Short: true, Arrange: steps(tmpfs("nr_inodes=16"), (*Site).fillInodes)},
+		{Name: "read-only tmpfs", Codes: []string{"read-only"}, Short: true, Arrange: steps(tmpfs(""), (*Site).remountReadOnly)},
+		{Name: "full ext4", Codes: []string{"no-space"}, Arrange: steps(ext4("-N", "64"), (*Site).fill)},
+		{Name: "ext4 without inodes", Codes: []string{"no-space"}, Arrange: steps(ext4("-N", "16"), (*Site).fillInodes)},
+		{Name: "read-only ext4", Codes: []string{"read-only"}, Arrange: steps(ext4(), (*Site).remountReadOnly)},
+	}
+}
+
+// steps makes one arrangement of several. The first that fails ends it: nothing may be filled up that was not mounted.
+func steps(list ...func(*Site) error) func(*Site) error {
+	return func(s *Site) error {
+		for _, step := range list {
+			if err := step(s); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
