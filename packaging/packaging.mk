@@ -3,6 +3,7 @@
 NFPM   := $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 STAGE  := $(BUILD)/package
 ARCHES := amd64 arm64
+DIST   := dist
 
 # Files in packages carry the time of the commit, so that the same commit makes the same bytes.
 ifndef SOURCE_DATE_EPOCH
@@ -24,15 +25,16 @@ GUIDE     := $(STAGE)/rotatessh-docs
 .PHONY: packages lambda package-docs $(AGENTS) $(OPERATORS) $(LAMBDAS) $(GUIDE)
 
 packages: $(AGENTS) $(OPERATORS) package-docs ## DEB and RPM of agent and operator's command, amd64 and arm64, in dist/
-	@mkdir -p dist && rm -f dist/*.deb dist/*.rpm
+	@mkdir -p $(DIST) && rm -f $(DIST)/*.deb $(DIST)/*.rpm
 	@for name in agent rotatessh; do for arch in $(ARCHES); do for kind in deb rpm; do \
-	  VERSION='$(PACKAGE_VERSION)' ARCH=$$arch $(NFPM) package -f packaging/nfpm-$$name.yaml -p $$kind -t dist/ || exit 1; \
+	  VERSION='$(PACKAGE_VERSION)' ARCH=$$arch $(NFPM) package -f packaging/nfpm-$$name.yaml -p $$kind -t $(DIST)/ >/dev/null || exit 1; \
 	done; done; done
+	@ls -l $(DIST)/*.deb $(DIST)/*.rpm
 
 lambda: $(LAMBDAS) ## the rotator's zip for AWS Lambda, arm64 and amd64, in dist/
-	@mkdir -p dist
-	@for arch in $(ARCHES); do $(GO) run ./packaging/lambdazip $(STAGE)/$$arch/bootstrap dist/rotatessh-rotator-$$arch.zip || exit 1; done
-	@ls -l dist/*.zip
+	@mkdir -p $(DIST)
+	@for arch in $(ARCHES); do $(GO) run ./packaging/lambdazip $(STAGE)/$$arch/bootstrap $(DIST)/rotatessh-rotator-$$arch.zip || exit 1; done
+	@ls -l $(DIST)/*.zip
 
 # Versions are the packages' own, so that a program says what the package manager says.
 $(AGENTS): PACKAGE := ./agent/cmd/rotatessh-agent
@@ -57,3 +59,23 @@ package-docs: $(GUIDE)
 	@gzip -9nc packaging/CHANGELOG.md >$(STAGE)/CHANGELOG.md.gz
 	@printf -- '- semver: "%s-1"\n  date: "%s"\n  packager: "RotateSSH maintainers <maintainers@rotatessh.example>"\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: "New version; what changed is in the CHANGELOG beside this file."\n' \
 	  '$(PACKAGE_VERSION)' "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%FT%TZ)" >$(STAGE)/changelog.yaml
+
+# What package-test needs beyond Go; as root on a Debian it brings it along.
+PACKAGE_TEST_TOOLS := attr createrepo-c debootstrap dnf iproute2 lintian rpm rpmlint systemd-container
+PACKAGE_TEST_DIST  := $(STAGE)/dist
+ROOTS              := /var/tmp/rotatessh-installtest
+RUN                ?= .
+
+.PHONY: package-test package-test-tools clean-roots
+
+package-test: package-test-tools ## install, upgrade and remove the packages in real systems (root, Debian)
+	@$(MAKE) --no-print-directory packages lambda ARCHES=$$($(GO) env GOARCH) DIST=$(PACKAGE_TEST_DIST)
+	@ROTATESSH_DIST=$(PACKAGE_TEST_DIST) NFPM='$(NFPM)' $(GO) test -tags installtest -count=1 -timeout 20m -run '$(RUN)' ./packaging/test
+
+package-test-tools:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(PACKAGE_TEST_TOOLS) >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGE_TEST_TOOLS) >/dev/null; fi
+
+clean: clean-roots
+clean-roots:
+	rm -rf $(ROOTS)
