@@ -17,7 +17,7 @@ GOVULNCHECK   := $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 HAVE_CC := $(shell command -v gcc || command -v cc)
 RACE    := $(if $(HAVE_CC),-race)
 
-.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz vuln clean
+.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz torture vuln clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ fuzz: ## every fuzz test, FUZZTIME=30s each
 	    $(GO) test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) || exit 1; \
 	  done; \
 	done
+
+torture: ## the long runs of the writer's and the managed block's tests, about 15 minutes
+	ROTATESSH_TEST_LONG=1 $(GO) test -count=1 -timeout 60m ./agent/internal/userfile ./agent/internal/authkeys
 
 vuln: ## known vulnerabilities in what we depend on
 	$(GOVULNCHECK) ./...
