@@ -70,7 +70,8 @@ RUN                ?= .
 
 package-test: package-test-tools ## install, upgrade and remove the packages in real systems (root, Debian)
 	@$(MAKE) --no-print-directory packages lambda ARCHES=$$($(GO) env GOARCH) DIST=$(PACKAGE_TEST_DIST)
-	@ROTATESSH_DIST=$(PACKAGE_TEST_DIST) NFPM='$(NFPM)' $(GO) test -tags installtest -count=1 -timeout 20m -run '$(RUN)' ./packaging/test
+	@$(GO) test -tags installtest -c -o $(STAGE)/installtest ./packaging/test
+	@cd packaging/test && ROTATESSH_DIST=$(PACKAGE_TEST_DIST) NFPM='$(NFPM)' $(CURDIR)/$(STAGE)/installtest -test.timeout 20m -test.run '$(RUN)'
 
 package-test-tools:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(PACKAGE_TEST_TOOLS) >/dev/null 2>&1; then \

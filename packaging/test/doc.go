@@ -4,3 +4,6 @@
 // Everything is in tests behind the build tag installtest, which need root and Debian's tools: make package-test brings them along.
 // They print a table of what was done and seen.
 package installtest
+
+// repository is the module's folder, seen from this one.
+const repository = "../.."

@@ -71,8 +71,8 @@ func (m *machine) boot(t *testing.T) {
 	name := fmt.Sprintf("rsst%d", m.number)
 	m.console = &console{}
 	m.done = make(chan struct{})
-	m.nspawn = exec.Command("systemd-nspawn", "-b", "-D", m.root, "-M", name, "--register=no", "--keep-unit", "--network-veth",
-		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only")
+	m.nspawn = exec.Command("systemd-nspawn", "-D", m.root, "-M", name, "--register=no", "--keep-unit", "--network-veth",
+		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", "--kill-signal=SIGRTMIN+3", "/bin/sh", "-c", startInit)
 	m.nspawn.Stdout, m.nspawn.Stderr = m.console, m.console
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := m.nspawn.Start(); err != nil {
@@ -88,9 +88,11 @@ func (m *machine) boot(t *testing.T) {
 		m.leader = initOf(m.nspawn.Process.Pid)
 		return "", m.leader != ""
 	})
-	// Under the first version of control groups nspawn shows them read-only, and systemd could set no limits.
-	m.try("sh", "-c", "cd /sys/fs/cgroup && for c in memory cpu pids; do [ ! -d $c ] || mount -o remount,bind,rw $c; done")
 }
+
+// startInit becomes systemd. Before, it makes control groups of the first version writable, which nspawn mounts read-only: systemd
+// could set no limits.
+const startInit = "cd /sys/fs/cgroup && for c in memory cpu pids; do [ ! -d $c ] || mount -o remount,bind,rw $c; done; exec /lib/systemd/systemd"
 
 // initOf finds the descendant that is process 1 of its namespace.
 func initOf(pid int) string {

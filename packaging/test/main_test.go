@@ -16,11 +16,26 @@ const inside = "ROTATESSH_INSTALLTEST_INSIDE"
 
 func TestMain(m *testing.M) {
 	if os.Geteuid() == 0 && os.Getenv(inside) == "" {
+		if err := prepare(); err != nil {
+			fmt.Fprintln(os.Stderr, "preparing:", err)
+			os.Exit(1)
+		}
 		os.Exit(enter())
 	}
 	status := m.Run()
 	report.print(os.Stdout)
 	os.Exit(status)
+}
+
+// prepare makes what takes the network.
+func prepare() error {
+	if err := makeNext(); err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("debootstrap"); err != nil {
+		return nil // the tests say so
+	}
+	return makeBase()
 }
 
 // enter runs these tests again in a network namespace, where the addresses of AWS and of the machines are nobody else's, and a mount

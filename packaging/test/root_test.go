@@ -3,7 +3,9 @@
 package installtest
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,29 +20,41 @@ const (
 	account  = "ec2-user"
 )
 
-// base gives a minimal Debian with systemd and sshd. Making it takes a minute and is done once.
-func base(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(roots, suite+"-"+strings.ReplaceAll(packages, ",", "-"))
+func baseFolder() string {
+	return filepath.Join(roots, suite+"-"+strings.ReplaceAll(packages, ",", "-"))
+}
+
+// makeBase makes a minimal Debian with systemd and sshd, once: it takes a minute, and the network.
+func makeBase() error {
+	dir := baseFolder()
 	if _, err := os.Stat(dir); err == nil {
-		return dir
+		return nil
 	}
 	if err := os.MkdirAll(roots, 0o755); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	raw := dir + ".part"
 	os.RemoveAll(raw)
-	run(t, "debootstrap", "--variant=minbase", "--include="+packages, suite, raw, mirror())
 	for _, command := range [][]string{
-		{"useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", account},
-		{"systemctl", "enable", "systemd-networkd.service", "ssh.service"},
-		{"systemctl", "mask", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"},
-		{"apt-get", "clean"},
+		{"debootstrap", "--variant=minbase", "--include=" + packages, suite, raw, mirror()},
+		{"chroot", raw, "useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", account},
+		{"chroot", raw, "systemctl", "enable", "systemd-networkd.service", "ssh.service"},
+		{"chroot", raw, "systemctl", "mask", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"},
+		{"chroot", raw, "apt-get", "clean"},
+		{"truncate", "-s", "0", raw + "/etc/machine-id"},
 	} {
-		run(t, "chroot", append([]string{raw}, command...)...)
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+		}
 	}
-	write(t, filepath.Join(raw, "etc/machine-id"), "")
-	if err := os.Rename(raw, dir); err != nil {
+	return os.Rename(raw, dir)
+}
+
+// base gives the root that makeBase has made.
+func base(t *testing.T) string {
+	t.Helper()
+	dir := baseFolder()
+	if _, err := os.Stat(dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -78,5 +92,3 @@ func artifact(t *testing.T, pattern string) string {
 	}
 	return found[0]
 }
-
-const repository = "../.."
