@@ -22,7 +22,7 @@ OPERATORS := $(ARCHES:%=$(STAGE)/%/rotatessh)
 LAMBDAS   := $(ARCHES:%=$(STAGE)/%/bootstrap)
 GUIDE     := $(STAGE)/rotatessh-docs
 
-.PHONY: packages lambda package-docs $(AGENTS) $(OPERATORS) $(LAMBDAS) $(GUIDE)
+.PHONY: packages lambda bench package-docs $(AGENTS) $(OPERATORS) $(LAMBDAS) $(GUIDE)
 
 packages: $(AGENTS) $(OPERATORS) package-docs ## DEB and RPM of agent and operator's command, amd64 and arm64, in dist/
 	@mkdir -p $(DIST) && rm -f $(DIST)/*.deb $(DIST)/*.rpm
@@ -59,6 +59,12 @@ package-docs: $(GUIDE)
 	@gzip -9nc packaging/CHANGELOG.md >$(STAGE)/CHANGELOG.md.gz
 	@printf -- '- semver: "%s-1"\n  date: "%s"\n  packager: "RotateSSH maintainers <maintainers@rotatessh.example>"\n  deb: {urgency: medium, distributions: [stable]}\n  changes:\n    - note: "New version; what changed is in the CHANGELOG beside this file."\n' \
 	  '$(PACKAGE_VERSION)' "$$(date -u -d @$(SOURCE_DATE_EPOCH) +%FT%TZ)" >$(STAGE)/changelog.yaml
+
+# Both programs are built as the zip's is.
+bench: ## how long the Lambda function takes to its first event, and its memory
+	@$(MAKE) --no-print-directory lambda ARCHES=$$($(GO) env GOARCH) DIST=$(STAGE)/dist >/dev/null
+	@CGO_ENABLED=0 $(GO) build -tags lambda.norpc $(GOFLAGS_BUILD) -o $(STAGE)/floor ./packaging/bench/floor
+	@$(GO) run ./packaging/bench $(CURDIR)/$(STAGE)/floor $(CURDIR)/$(STAGE)/$$($(GO) env GOARCH)/bootstrap
 
 # What package-test needs beyond Go; as root on a Debian it brings it along.
 PACKAGE_TEST_TOOLS := attr createrepo-c debootstrap dnf iproute2 lintian rpm rpmlint systemd-container
