@@ -36,7 +36,7 @@ func makeBase() error {
 	raw := dir + ".part"
 	os.RemoveAll(raw)
 	for _, command := range [][]string{
-		{"debootstrap", "--variant=minbase", "--include=" + packages, suite, raw, mirror()},
+		{"debootstrap", "--variant=minbase", "--include=" + packages, suite, raw},
 		{"chroot", raw, "useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", account},
 		{"chroot", raw, "systemctl", "enable", "systemd-networkd.service", "ssh.service"},
 		{"chroot", raw, "systemctl", "mask", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"},
@@ -58,14 +58,6 @@ func base(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// mirror is where this machine gets its own packages from, as far as it is an ordinary Debian.
-func mirror() string {
-	if m := os.Getenv("ROTATESSH_DEBIAN_MIRROR"); m != "" {
-		return m
-	}
-	return "http://deb.debian.org/debian"
 }
 
 // newRoot gives a copy of a root, which goes when the test ends.
