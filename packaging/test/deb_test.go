@@ -239,7 +239,7 @@ func (w *worker) confined(t *testing.T) string {
 	refused := []string{"/probe", "/etc/probe", "/etc/ssh/sshd_config.d/probe", "/usr/bin/probe", "/boot/probe", "/opt/probe", "/srv/probe", "/var/lib/probe", "/var/spool/probe",
 		"/var/log/probe", "/run/probe", "/run/systemd/system/probe", "/dev/probe", "/proc/sys/kernel/probe", "/sys/probe", "/lib/systemd/system/probe"}
 	allowed := []string{"/home/" + account + "/probe", "/root/probe", "/var/lib/rotatessh/probe"}
-	script := "for f in " + strings.Join(append(refused, allowed...), " ") + "; do if (: >$f) 2>/dev/null; then echo wrote $f; rm -f $f; else echo refused $f; fi; done\n" +
+	script := "exec >/var/lib/rotatessh/probe.log\nfor f in " + strings.Join(append(refused, allowed...), " ") + "; do if (: >$f) 2>/dev/null; then echo wrote $f; rm -f $f; else echo refused $f; fi; done\n" +
 		"(: >/tmp/probe) && echo own-tmp\n" +
 		"kill -0 1 2>/dev/null && echo signalled || echo no-signal\n" +
 		"systemctl --no-ask-password stop ssh.service 2>/dev/null && echo commanded || echo no-command\n" +
@@ -248,7 +248,7 @@ func (w *worker) confined(t *testing.T) string {
 		"sed -n 's/^CapEff:/caps/p' /proc/self/status\n"
 	write(t, w.path("root/probe.sh"), script)
 	w.run(t, "systemctl", "start", "probe.service")
-	out := w.journal("probe.service")
+	out := read(t, w.path("var/lib/rotatessh/probe.log"))
 	for _, f := range refused {
 		contains(t, out, "refused "+f+"\n")
 	}
@@ -264,7 +264,7 @@ func (w *worker) confined(t *testing.T) string {
 	return fmt.Sprintf("%d places refused (among them /etc, /usr, /var/log, /run), homes and state writable; no signal, no command to systemd", len(refused))
 }
 
-// capabilities are the four that the unit names, as far as the container has them to give.
+// capabilities are those that the unit names, as far as the container has them to give.
 func (w *worker) capabilities(t *testing.T) string {
 	t.Helper()
 	text, err := w.try("sed", "-n", "s/^CapBnd:\\s*//p", "/proc/1/status")
@@ -275,8 +275,8 @@ func (w *worker) capabilities(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const chown, dacOverride, fowner, sysResource = 1 << 0, 1 << 1, 1 << 3, 1 << 24
-	return fmt.Sprintf("%016x", has&(chown|dacOverride|fowner|sysResource))
+	const chown, dacOverride, fowner, sysResource, lease = 1 << 0, 1 << 1, 1 << 3, 1 << 24, 1 << 28
+	return fmt.Sprintf("%016x", has&(chown|dacOverride|fowner|sysResource|lease))
 }
 
 func (w *worker) rotation(t *testing.T) string {

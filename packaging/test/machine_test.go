@@ -73,6 +73,7 @@ func (m *machine) boot(t *testing.T) {
 	m.done = make(chan struct{})
 	m.nspawn = exec.Command("systemd-nspawn", "-D", m.root, "-M", name, "--register=no", "--keep-unit", "--network-veth",
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only", "--kill-signal=SIGRTMIN+3", "/bin/sh", "-c", startInit)
+	m.leader = ""
 	m.nspawn.Stdout, m.nspawn.Stderr = m.console, m.console
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := m.nspawn.Start(); err != nil {
@@ -168,8 +169,16 @@ func (m *machine) kill() {
 	if m.nspawn == nil {
 		return
 	}
-	m.nspawn.Process.Kill()
-	<-m.done
+	// The end of its process 1 is the end of all its processes, and nspawn tidies up.
+	if pid, err := strconv.Atoi(m.leader); err == nil {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	select {
+	case <-m.done:
+	case <-time.After(10 * time.Second):
+		m.nspawn.Process.Kill()
+		<-m.done
+	}
 	m.nspawn = nil
 }
 
