@@ -72,12 +72,18 @@ PACKAGE_TEST_DIST  := $(STAGE)/dist
 ROOTS              := /var/tmp/rotatessh-installtest
 RUN                ?= .
 
-.PHONY: package-test package-test-tools clean-roots
+.PHONY: package-test selinux-test package-test-tools clean-roots
 
 package-test: package-test-tools ## install, upgrade and remove the packages in real systems (root, Debian)
 	@$(MAKE) --no-print-directory packages lambda ARCHES=$$($(GO) env GOARCH) DIST=$(PACKAGE_TEST_DIST)
 	@$(GO) test -tags installtest -c -o $(STAGE)/installtest ./packaging/test
 	@cd packaging/test && ROTATESSH_DIST=$(PACKAGE_TEST_DIST) NFPM='$(NFPM)' $(CURDIR)/$(STAGE)/installtest -test.timeout 20m -test.run '$(RUN)'
+
+selinux-test: PACKAGE_TEST_TOOLS += qemu-system-x86 e2fsprogs
+selinux-test: package-test-tools ## rotate in a virtual machine with SELinux enforcing (slow; root, Debian)
+	@$(MAKE) --no-print-directory packages lambda ARCHES=$$($(GO) env GOARCH) DIST=$(PACKAGE_TEST_DIST) >/dev/null
+	@$(GO) test -tags installtest -c -o $(STAGE)/installtest ./packaging/test
+	@cd packaging/test && ROTATESSH_INSTALLTEST_SELINUX=1 ROTATESSH_DIST=$(PACKAGE_TEST_DIST) NFPM='$(NFPM)' $(CURDIR)/$(STAGE)/installtest -test.timeout 30m -test.run TestSELinux
 
 package-test-tools:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(PACKAGE_TEST_TOOLS) >/dev/null 2>&1; then \

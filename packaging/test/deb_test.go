@@ -42,7 +42,7 @@ type worker struct {
 func TestDebian(t *testing.T) {
 	needs(t, "debootstrap", "systemd-nspawn", "nsenter", "ip", "dpkg-deb")
 	w := &worker{cloud: newCloud(t)}
-	w.machine = newMachine(t, 1, newRoot(t, base(t)))
+	w.machine = newMachine(t, 1, newRoot(t, container.base(t)))
 	w.instance = w.cloud.instance(t, w.machine)
 	for _, s := range []struct {
 		name string

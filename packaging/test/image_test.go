@@ -19,7 +19,7 @@ import (
 func TestImage(t *testing.T) {
 	needs(t, "debootstrap", "systemd-nspawn", "nsenter", "ip", "dpkg-deb")
 	first := &worker{cloud: newCloud(t)}
-	first.machine = newMachine(t, 1, newRoot(t, base(t)))
+	first.machine = newMachine(t, 1, newRoot(t, container.base(t)))
 	first.instance = first.cloud.instance(t, first.machine)
 	second := &worker{cloud: first.cloud}
 	step(t, "a worker in use", func(t *testing.T) string {

@@ -14,6 +14,9 @@ import (
 // inside marks the process that has a network namespace of its own, which ends with it.
 const inside = "ROTATESSH_INSTALLTEST_INSIDE"
 
+// selinuxToo asks for the slow test in a virtual machine, and for that one alone.
+const selinuxToo = "ROTATESSH_INSTALLTEST_SELINUX"
+
 func TestMain(m *testing.M) {
 	if os.Geteuid() == 0 && os.Getenv(inside) == "" {
 		if err := prepare(); err != nil {
@@ -35,7 +38,10 @@ func prepare() error {
 	if _, err := exec.LookPath("debootstrap"); err != nil {
 		return nil // the tests say so
 	}
-	return makeBase()
+	if os.Getenv(selinuxToo) != "" {
+		return virtual.make()
+	}
+	return container.make()
 }
 
 // enter runs these tests again in a network namespace, where the addresses of AWS and of the machines are nobody else's, and a mount

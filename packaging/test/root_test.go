@@ -15,18 +15,24 @@ import (
 const roots = "/var/tmp/rotatessh-installtest"
 
 const (
-	suite    = "bookworm"
-	packages = "systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,iproute2"
-	account  = "ec2-user"
+	suite   = "bookworm"
+	account = "ec2-user"
 )
 
-func baseFolder() string {
-	return filepath.Join(roots, suite+"-"+strings.ReplaceAll(packages, ",", "-"))
-}
+// A flavour is what a base has in it.
+type flavour struct{ name, packages string }
 
-// makeBase makes a minimal Debian with systemd and sshd, once: it takes a minute, and the network.
-func makeBase() error {
-	dir := baseFolder()
+var (
+	container = flavour{"container", "systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,iproute2"}
+	// virtual has what a machine of its own needs, too, and SELinux.
+	virtual = flavour{"virtual", container.packages + ",udev,initramfs-tools,linux-image-cloud-amd64,selinux-policy-default,policycoreutils,selinux-utils"}
+)
+
+func (f flavour) folder() string { return filepath.Join(roots, suite+"-"+f.name) }
+
+// make makes a minimal Debian with systemd and sshd, once: it takes a minute, and the network.
+func (f flavour) make() error {
+	dir := f.folder()
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
@@ -36,7 +42,7 @@ func makeBase() error {
 	raw := dir + ".part"
 	os.RemoveAll(raw)
 	for _, command := range [][]string{
-		{"debootstrap", "--variant=minbase", "--include=" + packages, suite, raw},
+		{"debootstrap", "--variant=minbase", "--include=" + f.packages, suite, raw},
 		{"chroot", raw, "useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", account},
 		{"chroot", raw, "systemctl", "enable", "systemd-networkd.service", "ssh.service"},
 		{"chroot", raw, "systemctl", "mask", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"},
@@ -50,10 +56,10 @@ func makeBase() error {
 	return os.Rename(raw, dir)
 }
 
-// base gives the root that makeBase has made.
-func base(t *testing.T) string {
+// base gives the root that was made beforehand.
+func (f flavour) base(t *testing.T) string {
 	t.Helper()
-	dir := baseFolder()
+	dir := f.folder()
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // TestRPM installs the RPM with rpm itself, whose scriptlets really run in the root.
 func TestRPM(t *testing.T) {
 	needs(t, "rpm", "debootstrap")
-	r := &rpmRoot{dir: newRoot(t, base(t))}
+	r := &rpmRoot{dir: newRoot(t, container.base(t))}
 	r.command = func(option string, file string) []string {
 		if option == "erase" {
 			return []string{"rpm", "--root", r.dir, "-e", "rotatessh-agent"}
@@ -26,7 +26,7 @@ func TestRPM(t *testing.T) {
 // TestDNF installs the RPM with dnf from a repository.
 func TestDNF(t *testing.T) {
 	needs(t, "dnf", "createrepo_c", "rpm", "debootstrap")
-	r := &rpmRoot{dir: newRoot(t, base(t))}
+	r := &rpmRoot{dir: newRoot(t, container.base(t))}
 	repo := t.TempDir()
 	cache := t.TempDir()
 	write(t, filepath.Join(repo, "dnf.conf"), "[main]\ngpgcheck=0\nplugins=0\ninstall_weak_deps=0\nkeepcache=0\n")
