@@ -61,6 +61,7 @@ func TestDebian(t *testing.T) {
 		{"hang: the watchdog restarts it", w.hung},
 		{"reboot with a socket-activated sshd", w.reboot},
 		{"boot without AWS: sshd starts all the same", w.alone},
+		{"homes on NFS: the drop-in for root", w.asRoot},
 		{"upgrade with an edited configuration", w.upgrade},
 		{"remove: the keys stay", w.remove},
 		{"purge-keys", w.purgeKeys},
@@ -436,6 +437,24 @@ func (w *worker) alone(t *testing.T) string {
 	return fmt.Sprintf("log-in %.1f s after power-on; the agent is up %.1f s after the metadata service", took.Seconds(), later.Seconds())
 }
 
+// asRoot puts the package's drop-in for homes on NFS in place: root in the same sandbox.
+func (w *worker) asRoot(t *testing.T) string {
+	w.settle(t)
+	dir := "/etc/systemd/system/rotatessh-agent.service.d/"
+	w.run(t, "cp", "/usr/share/doc/rotatessh-agent/nfs-homes.conf", dir)
+	w.run(t, "systemctl", "daemon-reload")
+	w.run(t, "systemctl", "restart", unit)
+	if uid := strings.TrimSpace(w.run(t, "stat", "-c", "%u", "/proc/"+w.pid(t))); uid != "0" {
+		t.Errorf("the agent runs as uid %s", uid)
+	}
+	w.drift(t)
+	w.run(t, "rm", dir+"nfs-homes.conf")
+	w.run(t, "systemctl", "daemon-reload")
+	w.run(t, "systemctl", "restart", unit)
+	w.drift(t)
+	return "works as root, and as itself again afterwards"
+}
+
 func (w *worker) upgrade(t *testing.T) string {
 	w.settle(t)
 	edited := settings + "# edited by the operator\n"
@@ -513,7 +532,7 @@ func (w *worker) purgeKeys(t *testing.T) string {
 func (w *worker) purge(t *testing.T) string {
 	w.dpkg(t, "-P", "rotatessh-agent", "rotatessh")
 	var left []string
-	for _, f := range strings.Fields(w.run(t, "find", "/etc", "/usr", "/var/lib", "/lib", "-xdev", "-name", "*rotatessh*")) {
+	for f := range strings.FieldsSeq(w.run(t, "find", "/etc", "/usr", "/var/lib", "/lib", "-xdev", "-name", "*rotatessh*")) {
 		if !strings.HasPrefix(f, "/etc/systemd/system/rotatessh-agent.service.d") { // the test's own
 			left = append(left, f)
 		}

@@ -98,7 +98,7 @@ const startInit = "cd /sys/fs/cgroup && for c in memory cpu pids; do [ ! -d $c ]
 // initOf finds the descendant that is process 1 of its namespace.
 func initOf(pid int) string {
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for _, child := range strings.Fields(string(children)) {
+	for child := range strings.FieldsSeq(string(children)) {
 		status, _ := os.ReadFile("/proc/" + child + "/status")
 		for line := range strings.Lines(string(status)) {
 			if f := strings.Fields(line); len(f) == 3 && f[0] == "NSpid:" && f[2] == "1" {
