@@ -1,40 +1,46 @@
-package localaws_test
+package localaws
 
 import (
+	"errors"
+	"io"
 	"net"
-	"strings"
+	"net/http"
 	"testing"
 	"time"
-
-	"github.com/rotatessh/rotatessh/common/localaws"
 )
 
-func TestCloseDoesNotWaitForAConnectionOpenedInAdvance(t *testing.T) {
-	server, err := localaws.Start(localaws.Options{})
-	if err != nil {
-		t.Fatal(err)
+// ended reports whether the other end of a pipe has been closed: a pipe then takes no deadline any more.
+func ended(peer net.Conn) bool {
+	return errors.Is(peer.SetReadDeadline(time.Time{}), io.ErrClosedPipe)
+}
+
+func TestConnectionsWithoutACallEndWhenTheServerDoes(t *testing.T) {
+	f := &freshConns{conns: map[net.Conn]struct{}{}}
+	pipe := func() (server, client net.Conn) {
+		server, client = net.Pipe()
+		t.Cleanup(func() { _, _ = server.Close(), client.Close() })
+		return server, client
 	}
-	address := strings.TrimPrefix(server.URL(), "http://")
-	var idle []net.Conn
-	for range 3 {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = c.Close() }()
-		idle = append(idle, c)
+	unused, unusedPeer := pipe()
+	busy, busyPeer := pipe()
+	late, latePeer := pipe()
+
+	f.note(unused, http.StateNew)
+	f.note(busy, http.StateNew)
+	f.note(busy, http.StateActive)
+	if ended(unusedPeer) {
+		t.Error("a connection was closed before the server ended")
 	}
-	start := time.Now()
-	if err := server.Close(); err != nil {
-		t.Error(err)
+	f.close()
+	f.note(late, http.StateNew)
+
+	if !ended(unusedPeer) {
+		t.Error("a connection on which no call came is still open")
 	}
-	// net/http's own patience with such a connection is 5 s; the bound is far from what closing takes.
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("closing took %v", took)
+	if ended(busyPeer) {
+		t.Error("a connection with a call in hand was closed")
 	}
-	for _, c := range idle {
-		if _, err := c.Read(make([]byte, 1)); err == nil {
-			t.Error("the connection is still open")
-		}
+	if !ended(latePeer) {
+		t.Error("a connection accepted after the end was left open")
 	}
 }
