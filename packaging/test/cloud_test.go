@@ -264,7 +264,7 @@ func (c *cloud) ack(t *testing.T, worker string, wanted func(ledger.Ack) bool) l
 }
 
 // keyset is the published one.
-func (c *cloud) generation(t *testing.T) int64 {
+func (c *cloud) keyset(t *testing.T) keyset.Keyset {
 	t.Helper()
 	out, err := secretsmanager.NewFromConfig(c.cfg).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String(keysetSecret)})
 	if err != nil {
@@ -274,7 +274,7 @@ func (c *cloud) generation(t *testing.T) int64 {
 	if err := json.Unmarshal([]byte(*out.SecretString), &k); err != nil {
 		t.Fatal(err)
 	}
-	return k.Generation
+	return k
 }
 
 // login tries to log in to a machine with a key, and runs a command there.

@@ -282,7 +282,7 @@ func (w *worker) capabilities(t *testing.T) string {
 
 func (w *worker) rotation(t *testing.T) string {
 	w.old = w.cloud.current(t)
-	before := w.cloud.generation(t)
+	before := w.cloud.keyset(t).Generation
 	w.cloud.rotate(t)
 	current := w.cloud.current(t)
 	if string(current.PublicKey().Marshal()) == string(w.old.PublicKey().Marshal()) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
 
@@ -48,6 +49,12 @@ func TestImage(t *testing.T) {
 func (w *worker) fromImage(t *testing.T, of *worker, stale string) string {
 	w.instance = w.cloud.instance(t, w.machine)
 	write(t, w.path("etc/systemd/system/rotatessh-agent.service.d/endpoint.conf"), "[Service]\nEnvironment=AWS_ENDPOINT_URL=http://"+w.gateway()+":"+apiPort+"\n")
+	// An agent that has just started knows AWS's time to the whole second of a Date header, so that it may take a
+	// retiring key for alive when another worker has dropped it already: the safe side, for a second at most.
+	until(t, "the old key's end, seen from every clock", 10*time.Second, func() (string, bool) {
+		k := w.cloud.keyset(t)
+		return fmt.Sprint(k.Keys), k.Phase(time.Now().Add(-time.Second)) == keyset.PhaseSteady
+	})
 	w.boot(t)
 	var first error
 	until(t, "sshd", 60*time.Second, func() (string, bool) {
