@@ -30,6 +30,9 @@ shows which workers are ready for the new key, accept it, and refuse the old one
 	root.AddCommand(
 		newRotate(&g),
 		newStatus(&g),
+		newAbort(&g),
+		newResume(&g),
+		newRollback(&g),
 		newCopy(&g),
 		newDemo(),
 		newGuardian(),

@@ -155,6 +155,6 @@ func (b *backend) explainIncomplete(ctx context.Context, s secretInfo) error {
 	if r.Message != "" {
 		text += "; its last failure: " + printable(r.Message)
 	}
-	return withHint(errors.New(text), "AWS retries it until it succeeds: remove the cause and watch \"rotatessh status\". "+
-		"To give it up instead: aws secretsmanager update-secret-version-stage --secret-id %s --version-stage %s --remove-from-version-id %s", s.Name, labelPending, s.pending())
+	return withHint(errors.New(text), "AWS retries it until it succeeds: remove the cause and watch \"rotatessh status\", or go on at once with "+
+		"\"rotatessh resume\". To give it up instead: \"rotatessh abort\"")
 }

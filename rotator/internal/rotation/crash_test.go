@@ -37,6 +37,11 @@ func (m mishap) meets(c localaws.Call) bool {
 // during runs a step whose nth call suffers the mishap, and gives the number of calls that it could have met. A
 // call that Secrets Manager refuses has no effect that could outlive the process.
 func (r *rig) during(step, token string, n int, m mishap) (calls int, err error) {
+	return r.disturbed(n, m, func(ctx context.Context) error { return r.step(ctx, step, token) })
+}
+
+// disturbed is during for anything that the rotator does.
+func (r *rig) disturbed(n int, m mishap, act func(context.Context) error) (calls int, err error) {
 	ctx, kill := context.WithCancelCause(r.t.Context())
 	defer kill(nil)
 	dead := false
@@ -72,7 +77,7 @@ func (r *rig) during(step, token string, n int, m mishap) (calls int, err error)
 		},
 	})
 	defer remove()
-	err = r.step(ctx, step, token)
+	err = act(ctx)
 	mu.Lock()
 	defer mu.Unlock()
 	return calls, err

@@ -70,19 +70,14 @@ func (r *Rotator) promoteWhenReady(ctx context.Context, req request) (fleet.Read
 
 // promote moves AWSCURRENT to the token, under the lease and if nothing has changed since the gate.
 func (r *Rotator) promote(ctx context.Context, req request, s state) error {
-	lease := leaseOf(req.secretARN, req.token)
-	defer r.release(ctx, lease) // also where taking it failed: perhaps only the answer was lost
-	if err := r.takeLease(ctx, lease, s.secret.holder(labelCurrent)); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, r.leaseTime*2/3)
-	defer cancel()
-	if err := r.unchanged(limited, req, s); err != nil {
-		return err
-	}
 	from := s.secret.holder(labelCurrent)
-	moveErr := r.moveCurrent(limited, req, from)
-	return r.moved(ctx, req, from, moveErr)
+	return r.underLease(ctx, leaseOf(req.secretARN, req.token), from, func(limited context.Context) error {
+		if err := r.unchanged(limited, req, s); err != nil {
+			return err
+		}
+		moveErr := r.moveCurrent(limited, req, from)
+		return r.moved(ctx, req, from, moveErr)
+	})
 }
 
 // leaseOf is a rotation's lease. The rotation owns it and not one invocation of it, so that a repeated one

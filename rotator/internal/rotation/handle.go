@@ -10,6 +10,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/logging"
+	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
 // event is the union of everything that the function is invoked with.
@@ -41,7 +42,7 @@ type Result struct {
 }
 
 // Handle does what an event asks for: a step of a rotation, or reconciling after AWSCURRENT has moved or on
-// a schedule. An event of any other form is an error. Errors name versions, workers and fingerprints, and
+// a schedule, or what an operator asks for. An event of any other form is an error. Errors name versions, workers and fingerprints, and
 // never hold a private key or the event's RotationToken.
 func (r *Rotator) Handle(ctx context.Context, raw json.RawMessage) (any, error) {
 	var e event
@@ -49,6 +50,8 @@ func (r *Rotator) Handle(ctx context.Context, raw json.RawMessage) (any, error) 
 		return nil, errors.New("event is not a JSON object of a known form")
 	}
 	switch {
+	case e.Source == operator.Source:
+		return r.operate(ctx, raw)
 	case e.Step != "":
 		return nil, r.step(ctx, e)
 	case e.Source == "aws.secretsmanager" && e.DetailType == "Secret Label Updated":
@@ -60,20 +63,23 @@ func (r *Rotator) Handle(ctx context.Context, raw json.RawMessage) (any, error) 
 }
 
 func (r *Rotator) step(ctx context.Context, e event) error {
+	if e.SecretID == "" || e.ClientRequestToken == "" {
+		return fmt.Errorf("rotation step %.40s lacks SecretId or ClientRequestToken", e.Step)
+	}
+	return r.run(ctx, request{step: e.Step, secretARN: e.SecretID, token: e.ClientRequestToken, rotationToken: e.RotationToken})
+}
+
+func (r *Rotator) run(ctx context.Context, req request) error {
 	steps := map[string]func(context.Context, request) error{
 		"createSecret": r.createSecret,
 		"setSecret":    r.setSecret,
 		"testSecret":   r.testSecret,
 		"finishSecret": r.finishSecret,
 	}
-	run, known := steps[e.Step]
+	run, known := steps[req.step]
 	if !known {
-		return fmt.Errorf("rotation step %.40q is unknown", e.Step)
+		return fmt.Errorf("rotation step %.40q is unknown", req.step)
 	}
-	if e.SecretID == "" || e.ClientRequestToken == "" {
-		return fmt.Errorf("rotation step %s lacks SecretId or ClientRequestToken", e.Step)
-	}
-	req := request{step: e.Step, secretARN: e.SecretID, token: e.ClientRequestToken, rotationToken: e.RotationToken}
 	r.Log.Info("step started", logging.Step(req.step), logging.SecretID(req.secretARN), logging.VersionID(req.token))
 	done, err := r.precheck(ctx, req)
 	if err == nil && !done {

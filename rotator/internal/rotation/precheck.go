@@ -14,6 +14,7 @@ type request struct {
 	step, secretARN string
 	token           string // the version that is to become AWSCURRENT
 	rotationToken   string // passed on to PutSecretValue, and nowhere else
+	asked           bool   // by an operator, whether automatic rotation is on or not
 }
 
 // errNotRotating says that the secret is not in the rotation that a step is asked for.
@@ -27,7 +28,7 @@ func (r *Rotator) precheck(ctx context.Context, req request) (done bool, err err
 		if s, err = r.describe(ctx, req.secretARN); err != nil {
 			return false, err
 		}
-		err = s.inRotation(req.token)
+		err = s.inRotation(req)
 		return errors.Is(err, errNotRotating), err
 	})
 	if err != nil {
@@ -49,7 +50,8 @@ func (r *Rotator) precheck(ctx context.Context, req request) (done bool, err err
 	return true, nil
 }
 
-func (s secret) inRotation(token string) error {
+func (s secret) inRotation(req request) error {
+	token := req.token
 	switch {
 	case s.holder(labelCurrent) == token:
 		return nil
@@ -57,7 +59,7 @@ func (s secret) inRotation(token string) error {
 		return fmt.Errorf("version %q is unknown or bears no label: %w", token, errNotRotating)
 	case s.holder(labelPending) != token:
 		return fmt.Errorf("%s is on version %q instead of %q: %w", labelPending, s.holder(labelPending), token, errNotRotating)
-	case !s.enabled:
+	case !s.enabled && !req.asked:
 		return fmt.Errorf("rotation of secret %q is switched off", s.arn)
 	}
 	return nil

@@ -50,6 +50,7 @@ type rig struct {
 
 	secrets *secretsmanager.Client
 	ledger  *ledger.Client
+	db      *dynamodb.Client
 	keysets *keystore.Reader
 	rotator *rotation.Rotator
 	policy  rotation.Policy
@@ -129,7 +130,8 @@ func (r *rig) connect() {
 	cfg.Credentials = credentials.NewStaticCredentialsProvider("AKIAOPERATOR", "secret", "")
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	r.secrets = secretsmanager.NewFromConfig(cfg)
-	r.ledger = ledger.New(dynamodb.NewFromConfig(cfg), table)
+	r.db = dynamodb.NewFromConfig(cfg)
+	r.ledger = ledger.New(r.db, table)
 	store := keystore.NewStore(r.secrets, keysetName)
 	r.keysets = store.Reader
 	r.parts = rotation.Parts{
@@ -138,7 +140,7 @@ func (r *rig) connect() {
 	}
 	r.rotator = rotation.New(r.parts)
 	r.rotator.TestOnlyLeaseTime(time.Second)
-	_, err = dynamodb.NewFromConfig(cfg).CreateTable(r.t.Context(), &dynamodb.CreateTableInput{
+	_, err = r.db.CreateTable(r.t.Context(), &dynamodb.CreateTableInput{
 		TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{
 			{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},

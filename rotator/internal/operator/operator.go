@@ -1,0 +1,126 @@
+// Package operator is the language in which an operator's command asks the rotator for something out of the
+// ordinary: it invokes the function with a Request and gets a Response. The command never moves a label or
+// writes a ledger item itself, so that one place keeps the order of things.
+//
+// Who may ask is AWS's to decide (lambda:InvokeFunction); a Request's Actor is what the asker says of itself.
+package operator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+const (
+	// Source marks an invocation as an operator's request.
+	Source = "rotatessh.operator"
+	// Version is the only form of requests that this package reads and writes.
+	Version = 1
+)
+
+// Kind is what is asked for.
+type Kind string
+
+// The kinds of requests.
+const (
+	// Abort takes AWSPENDING off VersionID, whose key becomes a retiring one. The current key stays.
+	Abort Kind = "abort"
+	// Resume runs the remaining steps of the rotation to VersionID, which AWSPENDING marks.
+	Resume Kind = "resume"
+	// Rollback makes the key of VersionID, which AWSPREVIOUS marks, the current one again, by the same steps
+	// and through the same gate as a rotation.
+	Rollback Kind = "rollback"
+)
+
+// maxText bounds what a person writes, which stands in log lines and reports.
+const maxText = 512
+
+// Request is one thing asked for. It may be sent again after any failure: it names the versions that it is
+// about, so that a repetition does nothing to a later rotation.
+type Request struct {
+	Source    string `json:"source"`
+	Version   int    `json:"version"`
+	Request   Kind   `json:"request"`
+	SecretARN string `json:"secretArn"` // of the key-pair secret
+	// VersionID is the version of the secret that is given up, finished or gone back to.
+	VersionID string `json:"versionId,omitempty"`
+	// CurrentVersionID is the version that a Rollback replaces.
+	CurrentVersionID string `json:"currentVersionId,omitempty"`
+	Actor            string `json:"actor"`
+	Reason           string `json:"reason,omitempty"`
+}
+
+// New gives a request without particulars.
+func New(kind Kind, secretARN, actor string) Request {
+	return Request{Source: Source, Version: Version, Request: kind, SecretARN: secretARN, Actor: actor}
+}
+
+// Response is the rotator's answer to a Request that it has fulfilled.
+type Response struct {
+	Request   Kind   `json:"request"`
+	SecretARN string `json:"secretArn"`
+	VersionID string `json:"versionId,omitempty"`
+	// Already says that an earlier run had done it, so that this one only made sure.
+	Already          bool   `json:"already"`
+	CurrentVersionID string `json:"currentVersionId,omitempty"` // which AWSCURRENT marks now
+	Generation       int64  `json:"generation"`                 // of the keyset in force
+	Message          string `json:"message"`
+}
+
+// Parse reads a Request. A field that it does not know is an error: whoever sends it counts on its effect.
+func Parse(raw []byte) (Request, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	var r Request
+	if err := dec.Decode(&r); err != nil {
+		return Request{}, fmt.Errorf("reading operator request: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Request{}, errors.New("reading operator request: there is more than one JSON value")
+	}
+	if err := r.Validate(); err != nil {
+		return Request{}, fmt.Errorf("reading operator request: %w", err)
+	}
+	return r, nil
+}
+
+// Validate reports everything that is wrong with r, joined.
+func (r Request) Validate() error {
+	if r.Source != Source || r.Version != Version {
+		return fmt.Errorf("source %.40q version %d is not %q version %d", r.Source, r.Version, Source, Version)
+	}
+	var errs []error
+	complain := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	complain(!strings.HasPrefix(r.SecretARN, "arn:"), "secretArn %.80q is not an ARN", r.SecretARN)
+	complain(r.Actor == "" || !plain(r.Actor), "actor is empty, longer than %d bytes, or has control characters", maxText)
+	complain(!plain(r.Reason), "reason is longer than %d bytes or has control characters", maxText)
+	return errors.Join(append(errs, r.validateKind())...)
+}
+
+func (r Request) validateKind() error {
+	switch r.Request {
+	case Abort, Resume:
+		if r.VersionID == "" || r.CurrentVersionID != "" {
+			return fmt.Errorf("%s needs versionId and nothing else", r.Request)
+		}
+	case Rollback:
+		if r.VersionID == "" || r.CurrentVersionID == "" || r.VersionID == r.CurrentVersionID {
+			return fmt.Errorf("%s needs versionId and another currentVersionId", r.Request)
+		}
+	default:
+		return fmt.Errorf("request %.40q is unknown to this rotator", r.Request)
+	}
+	return nil
+}
+
+// plain reports whether s may stand in a line of text.
+func plain(s string) bool {
+	return len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
+}

@@ -1,0 +1,80 @@
+package operator_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+)
+
+func request(kind operator.Kind) operator.Request {
+	r := operator.New(kind, "arn:aws:secretsmanager:us-east-1:111122223333:secret:/dev/ssh-AbCdEf", "arn:aws:iam::111122223333:user/ann")
+	r.VersionID = "v2"
+	if kind == operator.Rollback {
+		r.VersionID, r.CurrentVersionID = "v1", "v2"
+	}
+	return r
+}
+
+func TestRequestsSurviveTheJourney(t *testing.T) {
+	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback} {
+		want := request(kind)
+		raw, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := operator.Parse(raw)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", kind, err, diff)
+		}
+	}
+}
+
+func TestWrongRequestsAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*operator.Request)
+		want   string
+	}{
+		{"another source", func(r *operator.Request) { r.Source = "aws.events" }, "source"},
+		{"a later version", func(r *operator.Request) { r.Version = 2 }, "version 2"},
+		{"an unknown kind", func(r *operator.Request) { r.Request = "explode" }, `"explode" is unknown`},
+		{"no secret", func(r *operator.Request) { r.SecretARN = "/dev/ssh" }, "is not an ARN"},
+		{"nobody asks", func(r *operator.Request) { r.Actor = "" }, "actor"},
+		{"an actor of two lines", func(r *operator.Request) { r.Actor = "a\nb" }, "actor"},
+		{"a reason without end", func(r *operator.Request) { r.Reason = strings.Repeat("x", 513) }, "reason"},
+		{"no version", func(r *operator.Request) { r.VersionID = "" }, "needs versionId"},
+		{"a version that counts for nothing", func(r *operator.Request) { r.CurrentVersionID = "v1" }, "and nothing else"},
+		{"going back from nowhere", func(r *operator.Request) { r.Request = operator.Rollback }, "another currentVersionId"},
+		{"going back to the same", func(r *operator.Request) { r.Request, r.CurrentVersionID = operator.Rollback, "v2" }, "another currentVersionId"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := request(operator.Abort)
+			c.change(&r)
+			raw, err := json.Marshal(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := operator.Parse(raw); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want one with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestUnknownFieldsAndTrailingTextAreRefused(t *testing.T) {
+	raw, err := json.Marshal(request(operator.Abort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{
+		strings.Replace(string(raw), `{`, `{"detail-type":"x",`, 1), string(raw) + "{}", string(raw) + "]", "[]", "", "null",
+	} {
+		if r, err := operator.Parse([]byte(bad)); err == nil {
+			t.Errorf("%s was read as %+v", bad, r)
+		}
+	}
+}
