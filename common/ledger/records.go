@@ -35,7 +35,8 @@ type Report struct {
 	Expected   int            `json:"expected"`
 	Ready      int            `json:"ready"`
 	Probed     int            `json:"probed"`
-	Reasons    map[string]int `json:"reasons"`  // how many workers are not ready for each code
-	Laggards   []Laggard      `json:"laggards"` // the first few of them
-	At         time.Time      `json:"at"`       // AWS time
+	Reasons    map[string]int `json:"reasons"`          // how many workers are not ready for each code
+	Laggards   []Laggard      `json:"laggards"`         // the first few of them
+	Waived     []Laggard      `json:"waived,omitempty"` // who does not count by an operator's waiver, and is not ready
+	At         time.Time      `json:"at"`               // AWS time
 }

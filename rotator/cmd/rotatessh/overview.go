@@ -24,6 +24,7 @@ type overview struct {
 	OldKey   *oldKeyInfo     `json:"oldKey"` // null until a key has been replaced
 	Summary  summaryInfo     `json:"summary"`
 	Workers  []workerInfo    `json:"workers"`
+	Waivers  []ledger.Waiver `json:"waivers"`
 	Reports  []ledger.Report `json:"reports"` // the rotator's last ones, the newest first
 }
 
@@ -85,6 +86,9 @@ func (b *backend) overview(ctx context.Context, user string) (overview, error) {
 		return o, err
 	}
 	if o.Reports, err = b.ledger.Reports(ctx, o.Secret.ARN, 20); err != nil {
+		return o, err
+	}
+	if o.Waivers, err = b.ledger.Waivers(ctx, o.Secret.ARN, b.now()); err != nil {
 		return o, err
 	}
 	newestFirst(o.Reports)

@@ -33,6 +33,7 @@ shows which workers are ready for the new key, accept it, and refuse the old one
 		newAbort(&g),
 		newResume(&g),
 		newRollback(&g),
+		newWaive(&g),
 		newCopy(&g),
 		newDemo(),
 		newGuardian(),

@@ -73,6 +73,9 @@ func (o overview) print(w io.Writer) error {
 		fmt.Fprintf(out, "last report\t%s %s %s: %s\n", r.Phase, map[bool]string{true: "passed", false: "failed"}[r.Passed], age(o.At, r.At), printable(r.Message))
 	}
 	fmt.Fprintf(out, "workers\t%s\n", o.summaryLine())
+	for _, waiver := range o.Waivers {
+		fmt.Fprintf(out, "waived\t%s, ends %s, by %s: %s\n", waiver.Worker, due(o.At, waiver.Until), printable(waiver.Actor), printable(waiver.Reason))
+	}
 	if err := out.Flush(); err != nil {
 		return err
 	}

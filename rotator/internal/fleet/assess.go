@@ -37,15 +37,19 @@ type Question struct {
 	// their launch. A zero PublishedAt exempts nobody.
 	PublishedAt time.Time
 	Grace       time.Duration
+	// Waived are the instance ids of workers that do not count unless they are ready, each with a sentence
+	// that says why.
+	Waived map[string]string
 	// Now is AWS's time.
 	Now time.Time
 }
 
 // Readiness is the answer for a whole fleet. Its slices keep the order of the workers asked about.
 type Readiness struct {
-	Expected []Worker // everybody who counts
-	Ready    []Worker // of those
-	Exempt   []Worker // booting, and not counted
+	Expected []Worker         // everybody who counts
+	Ready    []Worker         // of those
+	Exempt   []Worker         // booting, and not counted
+	Waived   []ledger.Laggard // not ready, and not counted by an operator's waiver
 	Laggards []ledger.Laggard
 	Reasons  map[string]int // how many laggards there are for each code
 	Acks     map[string]ledger.Ack
@@ -79,11 +83,15 @@ func Assess(workers []Worker, acks map[string]ledger.Ack, q Question) Readiness 
 			r.Exempt = append(r.Exempt, w)
 			continue
 		}
-		r.Expected = append(r.Expected, w)
 		code, message := CodeSilent, "has not acknowledged anything"
 		if found {
 			code, message = q.judge(ack)
 		}
+		if why, waived := q.Waived[w.ID]; waived && code != "" {
+			r.Waived = append(r.Waived, ledger.Laggard{Worker: w.ARN, Code: code, Message: why})
+			continue
+		}
+		r.Expected = append(r.Expected, w)
 		if code == "" {
 			r.Ready = append(r.Ready, w)
 			continue

@@ -20,6 +20,9 @@ func (r Readiness) Summary() string {
 	if len(r.Exempt) > 0 {
 		fmt.Fprintf(&b, ", %d still booting", len(r.Exempt))
 	}
+	for i, l := range r.Waived[:min(named, len(r.Waived))] {
+		fmt.Fprintf(&b, "%s%s (%s)", separator(i, fmt.Sprintf(", %d waived: ", len(r.Waived))), ledger.InstanceID(l.Worker), l.Code)
+	}
 	if len(r.Laggards) == 0 {
 		return b.String()
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 const (
@@ -33,7 +34,13 @@ const (
 	// Rollback makes the key of VersionID, which AWSPREVIOUS marks, the current one again, by the same steps
 	// and through the same gate as a rotation.
 	Rollback Kind = "rollback"
+	// Waive lets rotations go on without Worker until Until.
+	Waive Kind = "waive"
 )
+
+// MaxWaiver is the longest time for which a worker may be waived: what is broken for longer is to be
+// repaired or removed.
+const MaxWaiver = 30 * 24 * time.Hour
 
 // maxText bounds what a person writes, which stands in log lines and reports.
 const maxText = 512
@@ -49,8 +56,12 @@ type Request struct {
 	VersionID string `json:"versionId,omitempty"`
 	// CurrentVersionID is the version that a Rollback replaces.
 	CurrentVersionID string `json:"currentVersionId,omitempty"`
-	Actor            string `json:"actor"`
-	Reason           string `json:"reason,omitempty"`
+	// Worker is the instance id of a Waive, and Until its end on AWS's clock: an absolute time, so that a
+	// repetition makes it no longer.
+	Worker string    `json:"worker,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason,omitempty"` // a Waive needs one
 }
 
 // New gives a request without particulars.
@@ -105,7 +116,14 @@ func (r Request) Validate() error {
 }
 
 func (r Request) validateKind() error {
+	if r.Request != Waive && (r.Worker != "" || !r.Until.IsZero()) {
+		return fmt.Errorf("%s has nothing to do with worker and until", r.Request)
+	}
 	switch r.Request {
+	case Waive:
+		if !strings.HasPrefix(r.Worker, "i-") || !plain(r.Worker) || r.Until.IsZero() || r.Reason == "" || r.VersionID+r.CurrentVersionID != "" {
+			return errors.New("waive needs the worker's instance id, until and a reason, and no version")
+		}
 	case Abort, Resume:
 		if r.VersionID == "" || r.CurrentVersionID != "" {
 			return fmt.Errorf("%s needs versionId and nothing else", r.Request)

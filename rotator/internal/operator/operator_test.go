@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,11 +17,14 @@ func request(kind operator.Kind) operator.Request {
 	if kind == operator.Rollback {
 		r.VersionID, r.CurrentVersionID = "v1", "v2"
 	}
+	if kind == operator.Waive {
+		r.VersionID, r.Worker, r.Until, r.Reason = "", "i-0123", time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), "dead disk"
+	}
 	return r
 }
 
 func TestRequestsSurviveTheJourney(t *testing.T) {
-	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback} {
+	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Waive} {
 		want := request(kind)
 		raw, err := json.Marshal(want)
 		if err != nil {
@@ -48,6 +52,10 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		{"a reason without end", func(r *operator.Request) { r.Reason = strings.Repeat("x", 513) }, "reason"},
 		{"no version", func(r *operator.Request) { r.VersionID = "" }, "needs versionId"},
 		{"a version that counts for nothing", func(r *operator.Request) { r.CurrentVersionID = "v1" }, "and nothing else"},
+		{"a waiver without a reason", func(r *operator.Request) { *r = request(operator.Waive); r.Reason = "" }, "reason"},
+		{"a waiver of no instance", func(r *operator.Request) { *r = request(operator.Waive); r.Worker = "*" }, "instance id"},
+		{"a waiver without an end", func(r *operator.Request) { *r = request(operator.Waive); r.Until = time.Time{} }, "until"},
+		{"an abort of a worker", func(r *operator.Request) { r.Worker = "i-0123" }, "nothing to do with worker"},
 		{"going back from nowhere", func(r *operator.Request) { r.Request = operator.Rollback }, "another currentVersionId"},
 		{"going back to the same", func(r *operator.Request) { r.Request, r.CurrentVersionID = operator.Rollback, "v2" }, "another currentVersionId"},
 	} {

@@ -125,7 +125,11 @@ func (g *gate) ask(ctx context.Context, everybody bool) error {
 			delete(g.acks, w.ARN)
 		}
 	}
-	g.ready = fleet.Assess(g.workers, g.acks, g.s.question(g.r.Policy, g.s.pending.PublicKey(), now))
+	q := g.s.question(g.r.Policy, g.s.pending.PublicKey(), now)
+	if q.Waived, err = g.r.waived(ctx, g.s.secret.arn, now); err != nil {
+		return err
+	}
+	g.ready = fleet.Assess(g.workers, g.acks, q)
 	return nil
 }
 

@@ -25,13 +25,16 @@ func (r *Rotator) operate(ctx context.Context, raw []byte) (operator.Response, e
 		operator.Abort:    r.abort,
 		operator.Resume:   r.resume,
 		operator.Rollback: r.rollback,
+		operator.Waive:    r.waive,
 	}
 	out, err := ways[req.Request](ctx, req)
 	if err != nil {
 		return operator.Response{}, fmt.Errorf("%s: %w", req.Request, err)
 	}
 	r.audit("operator's request is fulfilled", req, zap.Bool("already", out.already), logging.Generation(out.doc.Keyset.Generation))
-	r.reportOperation(ctx, req, out)
+	if req.Request != operator.Waive { // every report shows it, and it is a ledger item itself
+		r.reportOperation(ctx, req, out)
+	}
 	return operator.Response{
 		Request: req.Request, SecretARN: req.SecretARN, VersionID: req.VersionID, Already: out.already,
 		CurrentVersionID: out.secret.holder(labelCurrent), Generation: out.doc.Keyset.Generation, Message: out.message,
@@ -48,7 +51,7 @@ type outcome struct {
 func (r *Rotator) audit(what string, req operator.Request, more ...zap.Field) {
 	r.Log.Info(what, append([]zap.Field{
 		zap.String("request", string(req.Request)), zap.String("actor", req.Actor), logging.SecretID(req.SecretARN),
-		logging.VersionID(req.VersionID), zap.String("from", req.CurrentVersionID), logging.Reason(req.Reason),
+		logging.VersionID(req.VersionID), zap.String("from", req.CurrentVersionID), logging.Worker(req.Worker), zap.Time("until", req.Until), logging.Reason(req.Reason),
 	}, more...)...)
 }
 

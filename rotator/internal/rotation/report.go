@@ -53,7 +53,7 @@ func (r *Rotator) reportFinished(ctx context.Context, req request, s state, read
 }
 
 func (r *Rotator) findReport(ctx context.Context, s state, phase string) (ledger.Report, bool, error) {
-	const newest = 8 // more than there are phases in one generation
+	const newest = 16 // more than there are phases in one generation
 	reports, err := r.Ledger.Reports(ctx, s.secret.arn, newest)
 	for _, have := range reports {
 		if have.Generation == s.doc.Keyset.Generation && have.Phase == phase {

@@ -50,6 +50,8 @@ type Ledger interface {
 	BeaconConsistent(ctx context.Context, secretARN string) (ledger.Beacon, bool, error)
 	PutBeacon(context.Context, ledger.Beacon) error
 	PutReport(context.Context, ledger.Report) error
+	PutWaiver(context.Context, ledger.Waiver) error
+	Waivers(ctx context.Context, secretARN string, now time.Time) ([]ledger.Waiver, error)
 	Reports(ctx context.Context, secretARN string, limit int32) ([]ledger.Report, error)
 	AcquireLease(ctx context.Context, l ledger.Lease, now time.Time, ttl time.Duration) error
 	ReleaseLease(context.Context, ledger.Lease) error

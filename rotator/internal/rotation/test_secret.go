@@ -76,7 +76,11 @@ func (r *Rotator) check(ctx context.Context, req request, s state) error {
 		r.Log.Info("no worker can be ready yet", zap.Int("workers", len(workers)))
 		return nil
 	}
-	ready := fleet.Assess(workers, acks, s.question(r.Policy, s.current.PublicKey(), now))
+	q := s.question(r.Policy, s.current.PublicKey(), now)
+	if q.Waived, err = r.waived(ctx, req.secretARN, now); err != nil {
+		return err
+	}
+	ready := fleet.Assess(workers, acks, q)
 	if !ready.Complete() {
 		return fmt.Errorf("checking before the first rotation: %w: %s", errNotReady, ready.Summary())
 	}
@@ -86,6 +90,6 @@ func (r *Rotator) check(ctx context.Context, req request, s state) error {
 func readinessReport(ready fleet.Readiness) ledger.Report {
 	return ledger.Report{
 		Expected: len(ready.Expected), Ready: len(ready.Ready), Reasons: ready.Reasons,
-		Laggards: ready.Laggards[:min(len(ready.Laggards), maxLaggards)],
+		Laggards: ready.Laggards[:min(len(ready.Laggards), maxLaggards)], Waived: ready.Waived[:min(len(ready.Waived), maxLaggards)],
 	}
 }
