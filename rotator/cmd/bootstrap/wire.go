@@ -53,6 +53,7 @@ func policy(s settings.Settings) rotation.Policy {
 	return rotation.Policy{
 		User: s.User, KeyType: keypair.Type(s.KeyType), RetireAfter: s.RetireAfter, BootGrace: s.BootGrace,
 		ProbeSample: s.ProbeSample, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
+		Threshold: s.Threshold, MinWorkers: s.MinWorkers, MaxShrink: s.MaxShrink, IgnoreSilent: s.Silent == "ignore",
 		GateMargin: s.GateMargin, EventBus: s.EventBus,
 	}
 }

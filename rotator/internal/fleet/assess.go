@@ -40,6 +40,8 @@ type Question struct {
 	// Waived are the instance ids of workers that do not count unless they are ready, each with a sentence
 	// that says why.
 	Waived map[string]string
+	// IgnoreSilent treats those without a valid acknowledgement as waived.
+	IgnoreSilent bool
 	// Now is AWS's time.
 	Now time.Time
 }
@@ -58,6 +60,9 @@ type Readiness struct {
 // Complete reports whether every expected worker is ready. It is true for nobody expected: whether that is
 // good enough is the caller's to judge.
 func (r Readiness) Complete() bool { return len(r.Laggards) == 0 }
+
+// Reaches reports whether at least the given percentage of the expected workers is ready.
+func (r Readiness) Reaches(percent int) bool { return len(r.Ready)*100 >= len(r.Expected)*percent }
 
 // Missing are those of workers that are not among the ready ones.
 func (r Readiness) Missing(workers []Worker) []Worker {
@@ -87,7 +92,11 @@ func Assess(workers []Worker, acks map[string]ledger.Ack, q Question) Readiness 
 		if found {
 			code, message = q.judge(ack)
 		}
-		if why, waived := q.Waived[w.ID]; waived && code != "" {
+		why, waived := q.Waived[w.ID]
+		if !waived && q.IgnoreSilent && code == CodeSilent {
+			why, waived = "ignored, as the rotator's settings say", true
+		}
+		if waived && code != "" {
 			r.Waived = append(r.Waived, ledger.Laggard{Worker: w.ARN, Code: code, Message: why})
 			continue
 		}

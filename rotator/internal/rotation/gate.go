@@ -36,6 +36,9 @@ var (
 // or until shortly before the function's deadline. After errNotReady the Readiness says who is missing.
 func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readiness, error) {
 	g := &gate{r: r, s: s}
+	if err := g.recall(ctx, req.token); err != nil {
+		return g.ready, err
+	}
 	deadline := r.giveUp(ctx)
 	for wait := firstPoll; ; wait = min(wait*3/2, lastPoll) {
 		err := g.round(ctx)
@@ -70,6 +73,26 @@ type gate struct {
 	listed  time.Time
 	acks    map[string]ledger.Ack
 	ready   fleet.Readiness
+	before  int // workers at the last switch
+	least   int // of them that must still be there
+}
+
+// recall finds out how many workers there were at the last switch to another version. Those that were waived
+// then were there, too.
+func (g *gate) recall(ctx context.Context, token string) error {
+	const newest = 100
+	reports, err := g.r.Ledger.Reports(ctx, g.s.secret.arn, newest)
+	if err != nil {
+		return err
+	}
+	for _, report := range reports {
+		if report.Phase == "finishSecret" && report.Passed && report.Expected > 0 && report.VersionID != token {
+			g.before = report.Expected + len(report.Waived)
+			g.least = (g.before*(100-g.r.Policy.MaxShrink) + 99) / 100
+			return nil
+		}
+	}
+	return nil
 }
 
 // round asks those who were not ready in the round before. When they are, it asks everybody once more: a
@@ -82,7 +105,7 @@ func (g *gate) round(ctx context.Context) error {
 	if err := g.ask(ctx, everybody); err != nil {
 		return err
 	}
-	if everybody || !g.ready.Complete() {
+	if everybody || !g.ready.Reaches(g.r.Policy.Threshold) {
 		return nil
 	}
 	return g.ask(ctx, true)
@@ -134,7 +157,7 @@ func (g *gate) ask(ctx context.Context, everybody bool) error {
 }
 
 func (s state) question(p Policy, key keyset.PublicKey, now time.Time) fleet.Question {
-	return fleet.Question{Document: s.doc, Key: key, User: p.User, PublishedAt: s.beacon.PublishedAt, Grace: p.BootGrace, Now: now}
+	return fleet.Question{Document: s.doc, Key: key, User: p.User, PublishedAt: s.beacon.PublishedAt, Grace: p.BootGrace, IgnoreSilent: p.IgnoreSilent, Now: now}
 }
 
 // sameKeyset makes sure that workers are asked about what is in force.
@@ -155,8 +178,13 @@ func (g *gate) closed() error {
 	switch {
 	case len(g.ready.Expected) == 0 && !g.s.current.IsZero():
 		return fmt.Errorf("%w: no running instance counts as a worker, %d are booting, and somebody may be using the current key", errNotReady, len(g.ready.Exempt))
-	case !g.ready.Complete():
+	case !g.ready.Reaches(g.r.Policy.Threshold):
 		return fmt.Errorf("%w: %s", errNotReady, g.ready.Summary())
+	case len(g.ready.Ready) < g.r.Policy.MinWorkers && !g.s.current.IsZero():
+		return fmt.Errorf("%w: at least %d must be: %s", errNotReady, g.r.Policy.MinWorkers, g.ready.Summary())
+	case len(g.ready.Expected)+len(g.ready.Waived) < g.least:
+		return fmt.Errorf("%w: only %d workers are there, %d at the last switch, and ROTATESSH_MAX_SHRINK allows %d%% fewer: have they lost their tag? %s",
+			errNotReady, len(g.ready.Expected)+len(g.ready.Waived), g.before, g.r.Policy.MaxShrink, g.ready.Summary())
 	}
 	return nil
 }

@@ -84,6 +84,10 @@ type Policy struct {
 	KeyType          keypair.Type // "" for the current pair's successor type
 	RetireAfter      time.Duration
 	BootGrace        time.Duration
+	Threshold        int // percent
+	MinWorkers       int
+	MaxShrink        int // percent
+	IgnoreSilent     bool
 	ProbeSample      int
 	ProbeConcurrency int
 	ProbeTimeout     time.Duration

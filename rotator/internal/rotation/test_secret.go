@@ -81,7 +81,7 @@ func (r *Rotator) check(ctx context.Context, req request, s state) error {
 		return err
 	}
 	ready := fleet.Assess(workers, acks, q)
-	if !ready.Complete() {
+	if !ready.Reaches(r.Policy.Threshold) {
 		return fmt.Errorf("checking before the first rotation: %w: %s", errNotReady, ready.Summary())
 	}
 	return nil

@@ -42,6 +42,18 @@ type Settings struct {
 	// not acknowledged anything yet, does not count.
 	BootGrace time.Duration `env:"ROTATESSH_BOOT_GRACE" envDefault:"10m"`
 
+	// Threshold is the percentage of the workers that count which must be ready. Below 100 the others are
+	// given up at the switch, and named in the reports.
+	Threshold int `env:"ROTATESSH_THRESHOLD" envDefault:"100"`
+	// MinWorkers is how many ready workers it takes at least, once there is a key that somebody may be using.
+	MinWorkers int `env:"ROTATESSH_MIN_WORKERS" envDefault:"1"`
+	// MaxShrink is by how many percent fewer workers may count than at the last switch: many that are gone
+	// at once are more likely to have lost their tag. 100 switches this off.
+	MaxShrink int `env:"ROTATESSH_MAX_SHRINK" envDefault:"20"`
+	// Silent is what to do about workers without a valid acknowledgement: block, or ignore them, which gives
+	// them up.
+	Silent string `env:"ROTATESSH_SILENT" envDefault:"block"`
+
 	// ProbeSample is on how many workers the pending key is tried by logging in, at most.
 	ProbeSample int `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`
 	// ProbeConcurrency is how many of these log-ins run at once.
@@ -114,6 +126,10 @@ func (s Settings) Validate() error {
 	}
 	complain(s.RetireAfter <= 0, "%sRETIRE_AFTER is %v and must be positive", prefix, s.RetireAfter)
 	complain(s.BootGrace < 0, "%sBOOT_GRACE is %v and must not be negative", prefix, s.BootGrace)
+	complain(s.Threshold < 1 || s.Threshold > 100, "%sTHRESHOLD is %d and must be from 1 to 100", prefix, s.Threshold)
+	complain(s.MinWorkers < 1, "%sMIN_WORKERS is %d and must be at least 1", prefix, s.MinWorkers)
+	complain(s.MaxShrink < 0 || s.MaxShrink > 100, "%sMAX_SHRINK is %d and must be from 0 to 100", prefix, s.MaxShrink)
+	complain(s.Silent != "block" && s.Silent != "ignore", "%sSILENT %q is neither block nor ignore", prefix, s.Silent)
 	complain(s.ProbeSample < 1, "%sPROBE_SAMPLE is %d and must be at least 1", prefix, s.ProbeSample)
 	complain(s.ProbeConcurrency < 1, "%sPROBE_CONCURRENCY is %d and must be at least 1", prefix, s.ProbeConcurrency)
 	complain(s.ProbeTimeout <= 0, "%sPROBE_TIMEOUT is %v and must be positive", prefix, s.ProbeTimeout)

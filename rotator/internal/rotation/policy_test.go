@@ -1,0 +1,77 @@
+package rotation_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rotatessh/rotatessh/common/ledger"
+)
+
+func TestThresholdOpensTheGateAndNamesWhoIsGivenUp(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 4, "setSecret", func(r *rig) { r.policy.Threshold = 75 })
+	r.quietly(func() { r.pass(r.workers[0]); r.pass(r.workers[1]) })
+	if err := r.soon("testSecret", token); err == nil || !strings.Contains(err.Error(), "2 of 4 workers are ready") {
+		t.Errorf("testSecret with half of them: %v", err)
+	}
+	r.quietly(func() { r.pass(r.workers[2]) })
+	r.workers[3].acked = false // given up by the operator's threshold
+	r.mustStep("testSecret", token)
+	r.mustStep("finishSecret", token)
+	report := r.reportOf("finishSecret")
+	if !report.Passed || report.Expected != 4 || report.Ready != 3 || len(report.Laggards) != 1 || report.Laggards[0].Worker != r.workers[3].arn {
+		t.Errorf("report is %+v", report)
+	}
+	r.complete(token)
+}
+
+func TestMinimumOfReadyWorkersHoldsWhateverTheThreshold(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 2, "setSecret", func(r *rig) { r.policy.MinWorkers = 3 })
+	r.follow()
+	if err := r.soon("testSecret", token); err == nil || !strings.Contains(err.Error(), "at least 3 must be") {
+		t.Errorf("testSecret: %v", err)
+	}
+}
+
+func TestAFleetThatShrankBlocksUntilItIsBackOrAllowed(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 5, "setSecret")
+	r.follow()
+	for i := range 2 {
+		if err := r.aws.SetInstanceState(ledger.InstanceID(r.workers[i].arn), "terminated"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range []string{"testSecret", "finishSecret"} {
+		if err := r.soon(s, token); err == nil || !strings.Contains(err.Error(), "only 3 workers are there, 5 at the last switch") {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	if err := r.aws.SetInstanceState(ledger.InstanceID(r.workers[0].arn), "running"); err != nil {
+		t.Logf("cannot be started again (%v): another one takes its place", err)
+		r.addWorker()
+		r.follow()
+	}
+	r.followPublications()
+	r.mustStep("testSecret", token)
+	r.mustStep("finishSecret", token)
+	r.complete(token)
+}
+
+func TestSilentWorkersCanBeIgnored(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, func(r *rig) { r.policy.IgnoreSilent = true })
+	r.followPublications()
+	r.complete(r.rotate())
+	token := r.startRotation()
+	r.mustStep("createSecret", token)
+	r.mustStep("setSecret", token)
+	r.onCall = nil
+	silent := r.addWorker()
+	r.mustStep("testSecret", token)
+	report := r.reportOf("testSecret")
+	if report.Expected != 1 || len(report.Waived) != 1 || report.Waived[0].Worker != silent.arn || report.Waived[0].Code != "silent" {
+		t.Errorf("report is %+v", report)
+	}
+}
