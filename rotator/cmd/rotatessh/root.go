@@ -30,6 +30,7 @@ shows which workers are ready for the new key, accept it, and refuse the old one
 	root.AddCommand(
 		newRotate(&g),
 		newStatus(&g),
+		newReport(&g),
 		newAbort(&g),
 		newResume(&g),
 		newRollback(&g),
