@@ -38,7 +38,10 @@ func (r *Rotator) reconcileFor(ctx context.Context, req request) (s state, err e
 
 // holds reports as an error what keeps the token's key pair from being used next.
 func (s state) holds(token string) error {
-	if s.facts.pending.versionID != token || s.pending.IsZero() {
+	if s.facts.pending.versionID != token {
+		return fmt.Errorf("version %q does not carry %s: nothing was written there yet, or the rotation was given up: %w", token, labelPending, errNoPending)
+	}
+	if s.pending.IsZero() {
 		return fmt.Errorf("%s version %q holds no key pair: %w", labelPending, token, errNoPending)
 	}
 	if s.pending.PublicKey() == s.current.PublicKey() {
