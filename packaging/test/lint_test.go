@@ -15,7 +15,10 @@ import (
 func TestPackagesAreClean(t *testing.T) {
 	needs(t, "lintian", "rpmlint", "dpkg-deb", "rpm")
 	step(t, "lintian", func(t *testing.T) string {
-		args := []string{"--profile", "debian", "--display-info", "--pedantic", "--allow-root", "--fail-on", "error,warning,info,pedantic"}
+		// Machine code makes misspelt words by chance, others with every build, so that no override could name them; what
+		// the programs say is checked for spelling in their source.
+		args := []string{"--profile", "debian", "--display-info", "--pedantic", "--allow-root", "--fail-on", "error,warning,info,pedantic",
+			"--suppress-tags", "spelling-error-in-binary"}
 		overrides := 0
 		for _, name := range []string{"rotatessh", "rotatessh-agent"} {
 			args = append(args, artifact(t, name+"_*.deb"))
