@@ -27,7 +27,7 @@ type Laggard struct {
 type Report struct {
 	SecretARN  string         `json:"secretArn"`
 	Generation int64          `json:"generation"`
-	Phase      string         `json:"phase"` // the rotation step, or "steady"
+	Phase      string         `json:"phase"` // the rotation step, "steady", "requested", "request-refused", or an operator's request
 	VersionID  string         `json:"versionId"`
 	Passed     bool           `json:"passed"`
 	Message    string         `json:"message"`
@@ -38,5 +38,6 @@ type Report struct {
 	Reasons    map[string]int `json:"reasons"`          // how many workers are not ready for each code
 	Laggards   []Laggard      `json:"laggards"`         // the first few of them
 	Waived     []Laggard      `json:"waived,omitempty"` // who does not count by an operator's waiver, and is not ready
+	Asked      string         `json:"asked,omitempty"`  // who asked for the rotation, and why, where somebody did
 	At         time.Time      `json:"at"`               // AWS time
 }

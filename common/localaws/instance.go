@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/eventbridge"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/imds"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
@@ -100,13 +101,17 @@ func (m *metadata) close() error {
 	return errors.Join(errs...)
 }
 
-// SetInstanceState moves an instance to another state at once. Its metadata service goes on, since the
-// processes that play the machine do.
+// SetInstanceState moves an instance to another state at once, and puts EC2's event about it on the default
+// bus. Its metadata service goes on, since the processes that play the machine do.
 func (s *Server) SetInstanceState(id, state string) error {
 	if err := s.ec2.SetState(id, state); err != nil {
 		return fmt.Errorf("changing the state of %q: %w", id, err)
 	}
-	return nil
+	i, _ := s.ec2.Get(id)
+	return s.events.Put(eventbridge.Event{
+		Source: "aws.ec2", DetailType: "EC2 Instance State-change Notification", Resources: []string{i.ARN},
+		Detail: map[string]string{"instance-id": id, "state": state},
+	})
 }
 
 // TagInstance adds tags to an instance; those of the same key are overwritten.

@@ -2,6 +2,7 @@ package localaws_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"strings"
@@ -132,6 +133,29 @@ func TestInstanceKnowsItselfAndIsDescribed(t *testing.T) {
 	}
 	if _, err := s.RunInstance(localaws.Instance{ID: i.ID}); err == nil {
 		t.Error("an id was taken twice")
+	}
+}
+
+func TestChangesOfStateAreEvents(t *testing.T) {
+	t.Parallel()
+	s := start(t, localaws.Options{})
+	i := runInstance(t, s, localaws.Instance{NoMetadata: true})
+	if err := s.SetInstanceState(i.ID, "terminated"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "event", func() bool { return len(s.Snapshot().Events) == 1 })
+	var e struct {
+		Source     string
+		DetailType string `json:"detail-type"`
+		Resources  []string
+		Detail     map[string]string
+	}
+	if err := json.Unmarshal(s.Snapshot().Events[0], &e); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"instance-id": i.ID, "state": "terminated"}
+	if diff := cmp.Diff(want, e.Detail); diff != "" || e.Source != "aws.ec2" || e.DetailType != "EC2 Instance State-change Notification" || e.Resources[0] != i.ARN {
+		t.Errorf("event is %+v, detail (-want +got):\n%s", e, diff)
 	}
 }
 

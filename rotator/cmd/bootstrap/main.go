@@ -1,5 +1,6 @@
 // Command bootstrap is the rotator as an AWS Lambda function for the runtime provided.al2023. It handles the
-// four rotation steps of Secrets Manager, Secrets Manager's event that a label has moved, and a schedule.
+// four rotation steps of Secrets Manager, its event that a label has moved, EC2's that an instance is terminated,
+// a schedule, events that ask for a rotation, and operators' requests.
 // Settings come from environment variables; package settings documents them.
 package main
 

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/awsconf"
@@ -15,6 +16,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/queues"
 	"github.com/rotatessh/rotatessh/rotator/internal/rotation"
 	"github.com/rotatessh/rotatessh/rotator/internal/settings"
 )
@@ -26,6 +28,7 @@ var (
 	_ rotation.Clock   = (*awstime.Clock)(nil)
 	_ rotation.Secrets = (*secretsmanager.Client)(nil)
 	_ rotation.Bus     = (*eventbridge.Client)(nil)
+	_ rotation.Queues  = (*queues.Remover)(nil)
 )
 
 // newRotator builds every client once: an execution environment serves many invocations.
@@ -43,6 +46,7 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		Fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), s.TagName, s.TagValue),
 		Prober:  prober{user: s.User, command: s.ProbeCommand},
 		Bus:     eventbridge.NewFromConfig(cfg),
+		Queues:  queues.New(sqs.NewFromConfig(cfg), s.QueuePrefix),
 		Clock:   &clock,
 		Policy:  policy(s),
 		Log:     log,

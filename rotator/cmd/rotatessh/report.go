@@ -88,6 +88,9 @@ func (h history) print(w io.Writer) error {
 func (h history) printReport(w io.Writer, r ledger.Report) error {
 	fmt.Fprintf(w, "%s %s %s, generation %d, version %s: %s\n", age(h.At, r.At), r.Phase, map[bool]string{true: "passed", false: "failed"}[r.Passed],
 		r.Generation, dash(r.VersionID), printable(r.Message))
+	if r.Asked != "" {
+		fmt.Fprintf(w, "  asked for by %s\n", printable(r.Asked))
+	}
 	if r.Expected > 0 {
 		fmt.Fprintf(w, "  %d of %d workers ready, %d tried by logging in%s\n", r.Ready, r.Expected, r.Probed, reasons(r.Reasons))
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,12 +13,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/spf13/cobra"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
 type rotateFlags struct {
-	tag, user  string
-	wait, json bool
-	timeout    time.Duration
+	tag, user, reason, function string
+	wait, json                  bool
+	timeout                     time.Duration
 }
 
 func newRotate(g *globals) *cobra.Command {
@@ -28,9 +32,14 @@ func newRotate(g *globals) *cobra.Command {
 rotation until AWSCURRENT is the new key pair: who is ready, which step, how long.
 A failed step is shown and does not end the wait, because AWS tries again.
 
+With --reason it asks the rotator to start the rotation, which puts the reason into its log
+and into the rotation's reports. The rotator starts one rotation in ten minutes by request,
+be it an operator's or an event's, and refuses others with the reason of the first.
+
 Interrupting it, or its timeout, ends the watching and not the rotation.`,
 		Example: `  rotatessh rotate
-  rotatessh rotate --wait --timeout 1h`,
+  rotatessh rotate --wait --timeout 1h
+  rotatessh rotate --wait --reason "INC-1234: laptop stolen"`,
 		Args: usageArgs(noArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.rotate(c, f)) },
 	}
@@ -38,6 +47,8 @@ Interrupting it, or its timeout, ends the watching and not the rotation.`,
 	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Minute, "give up waiting after this `duration`")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output")
 	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
+	c.Flags().StringVar(&f.reason, "reason", "", "`text` for the rotator's log and reports; lets the rotator start the rotation")
+	c.Flags().StringVar(&f.function, "function", "RotateSSH", "with --reason: name or ARN of the rotator's Lambda `function`")
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
 	return c
 }
@@ -69,13 +80,16 @@ func (g *globals) rotate(c *cobra.Command, f rotateFlags) error {
 	if f.timeout <= 0 {
 		return usagef("--timeout is %v and must be positive", f.timeout)
 	}
+	if c.Flags().Changed("reason") && f.reason == "" {
+		return usagef("--reason is empty")
+	}
 	ctx := c.Context()
 	b, err := g.open(c, f.tag)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	result, err := b.startRotation(ctx)
+	result, err := g.start(ctx, b, f)
 	if err != nil {
 		return err
 	}
@@ -102,8 +116,9 @@ func (r rotated) sentence(now time.Time) string {
 	return s
 }
 
-// startRotation starts a rotation and says from which version to which.
-func (b *backend) startRotation(ctx context.Context) (rotated, error) {
+// start starts a rotation, or lets the rotator do so if there is a reason to tell it, and says from which
+// version to which.
+func (g *globals) start(ctx context.Context, b *backend, f rotateFlags) (rotated, error) {
 	before, err := b.describe(ctx)
 	if err != nil {
 		return rotated{}, err
@@ -111,13 +126,39 @@ func (b *backend) startRotation(ctx context.Context) (rotated, error) {
 	if before.pending() != "" {
 		return rotated{}, b.explainIncomplete(ctx, before)
 	}
-	out, err := b.secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &before.ARN})
-	if err != nil {
-		return rotated{}, b.explainRefusal(ctx, err)
+	var version string
+	if f.reason != "" {
+		version, err = g.requestRotation(ctx, b, f, before.ARN)
+	} else {
+		version, err = b.startRotation(ctx, before.ARN)
 	}
-	return rotated{
-		SecretARN: before.ARN, VersionID: aws.ToString(out.VersionId), PreviousVersionID: before.holder(labelCurrent), Failures: []failure{},
-	}, nil
+	return rotated{SecretARN: before.ARN, VersionID: version, PreviousVersionID: before.holder(labelCurrent), Failures: []failure{}}, err
+}
+
+func (b *backend) startRotation(ctx context.Context, secretARN string) (version string, err error) {
+	out, err := b.secrets.RotateSecret(ctx, &secretsmanager.RotateSecretInput{SecretId: &secretARN})
+	if err != nil {
+		return "", b.explainRefusal(ctx, err)
+	}
+	return aws.ToString(out.VersionId), nil
+}
+
+// requestRotation asks the rotator. The version's id is made up here, so that the request can be told from
+// every other one.
+func (g *globals) requestRotation(ctx context.Context, b *backend, f rotateFlags, secretARN string) (version string, err error) {
+	cfg, err := g.aws(ctx, nil, b.log)
+	if err != nil {
+		return "", err
+	}
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	req := operator.New(operator.Rotate, secretARN, actor(ctx, cfg))
+	req.VersionID, req.Reason = hex.EncodeToString(id), f.reason
+	if err := req.Validate(); err != nil {
+		return "", usageError{err}
+	}
+	out, err := invoke(ctx, cfg, f.function, req)
+	return out.VersionID, err
 }
 
 // explainRefusal turns the ways in which Secrets Manager says no into what the operator can do.

@@ -96,6 +96,8 @@ func (c clients) provision(ctx context.Context, functionARN string) (resources, 
 		{"creating the rule for publications", c.announceRule},
 		{"creating the rule for the secret's label", c.labelRule},
 		{"creating the schedule", c.scheduleRule},
+		{"creating the rule for requests", c.requestRule},
+		{"creating the rule for instances", c.instanceRule},
 	} {
 		if err := step.do(ctx, &r); err != nil {
 			return resources{}, fmt.Errorf("%s: %w", step.what, err)
@@ -185,6 +187,18 @@ func (c clients) labelRule(ctx context.Context, r *resources) error {
 
 func (c clients) scheduleRule(ctx context.Context, r *resources) error {
 	return c.rule(ctx, "rotatessh-reconcile", r.functionARN, &eventbridge.PutRuleInput{ScheduleExpression: aws.String("rate(5 minutes)")})
+}
+
+func (c clients) requestRule(ctx context.Context, r *resources) error {
+	return c.rule(ctx, "rotatessh-requested", r.functionARN, &eventbridge.PutRuleInput{
+		EventPattern: aws.String(`{"source":["rotatessh"],"detail-type":["SSH Key Rotation Requested"]}`),
+	})
+}
+
+func (c clients) instanceRule(ctx context.Context, r *resources) error {
+	return c.rule(ctx, "rotatessh-instances", r.functionARN, &eventbridge.PutRuleInput{
+		EventPattern: aws.String(`{"source":["aws.ec2"],"detail-type":["EC2 Instance State-change Notification"],"detail":{"state":["terminated"]}}`),
+	})
 }
 
 func (c clients) rule(ctx context.Context, name, targetARN string, rule *eventbridge.PutRuleInput) error {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -36,6 +37,9 @@ const (
 	Rollback Kind = "rollback"
 	// Waive lets rotations go on without Worker until Until.
 	Waive Kind = "waive"
+	// Rotate starts a rotation to VersionID, a new version whose id the asker makes up, for a Reason. It is
+	// subject to the same limit as rotations that events ask for.
+	Rotate Kind = "rotate"
 )
 
 // MaxWaiver is the longest time for which a worker may be waived: what is broken for longer is to be
@@ -61,7 +65,7 @@ type Request struct {
 	Worker string    `json:"worker,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 	Actor  string    `json:"actor"`
-	Reason string    `json:"reason,omitempty"` // a Waive needs one
+	Reason string    `json:"reason,omitempty"` // a Waive and a Rotate need one
 }
 
 // New gives a request without particulars.
@@ -132,11 +136,18 @@ func (r Request) validateKind() error {
 		if r.VersionID == "" || r.CurrentVersionID == "" || r.VersionID == r.CurrentVersionID {
 			return fmt.Errorf("%s needs versionId and another currentVersionId", r.Request)
 		}
+	case Rotate:
+		if !newVersion.MatchString(r.VersionID) || r.Reason == "" || r.CurrentVersionID != "" {
+			return errors.New("rotate needs versionId, of 32 to 64 letters, digits and hyphens, and a reason")
+		}
 	default:
 		return fmt.Errorf("request %.40q is unknown to this rotator", r.Request)
 	}
 	return nil
 }
+
+// newVersion is what Secrets Manager takes for the id of a new version.
+var newVersion = regexp.MustCompile(`^[A-Za-z0-9-]{32,64}$`)
 
 // plain reports whether s may stand in a line of text.
 func plain(s string) bool {

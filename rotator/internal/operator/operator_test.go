@@ -20,11 +20,14 @@ func request(kind operator.Kind) operator.Request {
 	if kind == operator.Waive {
 		r.VersionID, r.Worker, r.Until, r.Reason = "", "i-0123", time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), "dead disk"
 	}
+	if kind == operator.Rotate {
+		r.VersionID, r.Reason = "0123456789abcdef0123456789abcdef", "INC-7"
+	}
 	return r
 }
 
 func TestRequestsSurviveTheJourney(t *testing.T) {
-	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Waive} {
+	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Waive, operator.Rotate} {
 		want := request(kind)
 		raw, err := json.Marshal(want)
 		if err != nil {
@@ -55,6 +58,8 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		{"a waiver without a reason", func(r *operator.Request) { *r = request(operator.Waive); r.Reason = "" }, "reason"},
 		{"a waiver of no instance", func(r *operator.Request) { *r = request(operator.Waive); r.Worker = "*" }, "instance id"},
 		{"a waiver without an end", func(r *operator.Request) { *r = request(operator.Waive); r.Until = time.Time{} }, "until"},
+		{"a rotation without a reason", func(r *operator.Request) { *r = request(operator.Rotate); r.Reason = "" }, "and a reason"},
+		{"a rotation to a version of no form", func(r *operator.Request) { *r = request(operator.Rotate); r.VersionID = "v2" }, "32 to 64"},
 		{"an abort of a worker", func(r *operator.Request) { r.Worker = "i-0123" }, "nothing to do with worker"},
 		{"going back from nowhere", func(r *operator.Request) { r.Request = operator.Rollback }, "another currentVersionId"},
 		{"going back to the same", func(r *operator.Request) { r.Request, r.CurrentVersionID = operator.Rollback, "v2" }, "another currentVersionId"},

@@ -23,6 +23,8 @@ func TestEventsOfOtherFormsAreErrors(t *testing.T) {
 		``, `null`, `[]`, `"x"`, `{}`, `{"Step":"deleteSecret","SecretId":"a","ClientRequestToken":"b"}`, `{"Step":"setSecret"}`,
 		`{"Step":"setSecret","SecretId":"a"}`, `{"source":"aws.ec2","detail-type":"EC2 Instance State-change Notification"}`,
 		`{"source":"evil","detail-type":"Secret Label Updated","detail":{"labelUpdated":"AWSCURRENT"}}`, `{"Records":[]}`,
+		`{"source":"rotatessh","detail-type":"SSH Key Rotation Requested","id":"x","detail":{"reason":"no secret"}}`,
+		`{"source":"rotatessh","detail-type":"SSH Key Rotation Requested","detail":{"reason":"no id","secretArn":"arn:x"}}`,
 	} {
 		if out, err := r.rotator.Handle(t.Context(), json.RawMessage(event)); err == nil {
 			t.Errorf("%s: answered %v", event, out)

@@ -22,15 +22,21 @@ type event struct {
 	RotationToken      string // never logged
 
 	// EventBridge's envelope.
+	ID         string   `json:"id"`
 	Source     string   `json:"source"`
 	DetailType string   `json:"detail-type"`
+	Account    string   `json:"account"`
 	Resources  []string `json:"resources"`
 	Detail     struct {
-		LabelUpdated string `json:"labelUpdated"`
+		LabelUpdated string `json:"labelUpdated"` // Secrets Manager's
+		InstanceID   string `json:"instance-id"`  // EC2's
+		State        string `json:"state"`
+		SecretARN    string `json:"secretArn"` // of one that asks for a rotation
+		Reason       string `json:"reason"`
 	} `json:"detail"`
 }
 
-// Result is what a reconciliation answers; a rotation step answers nothing, since Secrets Manager looks
+// Result is what an event is answered with; a rotation step answers nothing, since Secrets Manager looks
 // only at whether it failed.
 type Result struct {
 	SecretARN       string       `json:"secretArn,omitempty"`
@@ -38,11 +44,14 @@ type Result struct {
 	KeysetVersionID string       `json:"keysetVersionId,omitempty"`
 	Phase           keyset.Phase `json:"phase,omitempty"`
 	Published       bool         `json:"published"`
-	Ignored         string       `json:"ignored,omitempty"` // why the event asked for nothing
+	Ignored         string       `json:"ignored,omitempty"`   // why the event asked for nothing
+	VersionID       string       `json:"versionId,omitempty"` // of the rotation that the event has started
+	Refused         string       `json:"refused,omitempty"`   // why it has started none
+	QueueRemoved    bool         `json:"queueRemoved,omitempty"`
 }
 
-// Handle does what an event asks for: a step of a rotation, or reconciling after AWSCURRENT has moved or on
-// a schedule, or what an operator asks for. An event of any other form is an error. Errors name versions, workers and fingerprints, and
+// Handle does what an event asks for: a step of a rotation, reconciling after AWSCURRENT has moved or on a
+// schedule, starting a rotation, tidying up after an instance, or what an operator asks for. An event of any other form is an error. Errors name versions, workers and fingerprints, and
 // never hold a private key or the event's RotationToken.
 func (r *Rotator) Handle(ctx context.Context, raw json.RawMessage) (any, error) {
 	var e event
@@ -58,8 +67,12 @@ func (r *Rotator) Handle(ctx context.Context, raw json.RawMessage) (any, error) 
 		return r.labelMoved(ctx, e)
 	case e.DetailType == "Scheduled Event":
 		return r.scheduled(ctx)
+	case e.Source == eventSource && e.DetailType == requestDetailType:
+		return r.requestedByEvent(ctx, e)
+	case e.Source == "aws.ec2" && e.DetailType == "EC2 Instance State-change Notification":
+		return r.instanceChanged(ctx, e)
 	}
-	return nil, fmt.Errorf("event with source %.40q and detail-type %.40q is neither a rotation step nor one to reconcile for", e.Source, e.DetailType)
+	return nil, fmt.Errorf("event with source %.40q and detail-type %.40q is neither a rotation step nor one that the rotator serves", e.Source, e.DetailType)
 }
 
 func (r *Rotator) step(ctx context.Context, e event) error {

@@ -26,13 +26,14 @@ func (r *Rotator) operate(ctx context.Context, raw []byte) (operator.Response, e
 		operator.Resume:   r.resume,
 		operator.Rollback: r.rollback,
 		operator.Waive:    r.waive,
+		operator.Rotate:   r.requestedByOperator,
 	}
 	out, err := ways[req.Request](ctx, req)
 	if err != nil {
 		return operator.Response{}, fmt.Errorf("%s: %w", req.Request, err)
 	}
 	r.audit("operator's request is fulfilled", req, zap.Bool("already", out.already), logging.Generation(out.doc.Keyset.Generation))
-	if req.Request != operator.Waive { // every report shows it, and it is a ledger item itself
+	if req.Request != operator.Waive && req.Request != operator.Rotate { // these leave records of their own
 		r.reportOperation(ctx, req, out)
 	}
 	return operator.Response{

@@ -26,6 +26,7 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 	}
 	report.SecretARN, report.Generation, report.Phase = req.secretARN, s.doc.Keyset.Generation, req.step
 	report.VersionID, report.Pending, report.At = req.token, s.pending.Fingerprint(), now
+	report.Asked = r.askedFor(ctx, req)
 	if report.Reasons == nil {
 		report.Reasons = map[string]int{}
 	}

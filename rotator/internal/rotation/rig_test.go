@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
@@ -30,6 +31,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/queues"
 	"github.com/rotatessh/rotatessh/rotator/internal/rotation"
 )
 
@@ -51,6 +53,7 @@ type rig struct {
 	secrets *secretsmanager.Client
 	ledger  *ledger.Client
 	db      *dynamodb.Client
+	sqs     *sqs.Client
 	keysets *keystore.Reader
 	rotator *rotation.Rotator
 	policy  rotation.Policy
@@ -131,12 +134,13 @@ func (r *rig) connect() {
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	r.secrets = secretsmanager.NewFromConfig(cfg)
 	r.db = dynamodb.NewFromConfig(cfg)
+	r.sqs = sqs.NewFromConfig(cfg)
 	r.ledger = ledger.New(r.db, table)
 	store := keystore.NewStore(r.secrets, keysetName)
 	r.keysets = store.Reader
 	r.parts = rotation.Parts{
 		Secrets: describing{r.secrets, r.wrap}, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), "RotateSSHKeys", "True"),
-		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Clock: &clock, Policy: r.policy, Log: r.log,
+		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Queues: queues.New(r.sqs, "rotatessh-"), Clock: &clock, Policy: r.policy, Log: r.log,
 	}
 	r.rotator = rotation.New(r.parts)
 	r.rotator.TestOnlyLeaseTime(time.Second)

@@ -1,5 +1,5 @@
-// Package rotation is the rotator: the four steps by which Secrets Manager rotates a secret, and the
-// reconciling that events and a schedule ask for.
+// Package rotation is the rotator: the four steps by which Secrets Manager rotates a secret, the reconciling
+// that events and a schedule ask for, and rotations that an event or an operator asks for.
 //
 // Every entry point reads what is there, publishes what ought to be, and then does its own small part. None
 // of them keeps state anywhere but in the labels of the key-pair secret, the keyset and the ledger, so each
@@ -31,6 +31,7 @@ type Secrets interface {
 	GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
 	PutSecretValue(context.Context, *secretsmanager.PutSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.PutSecretValueOutput, error)
 	UpdateSecretVersionStage(context.Context, *secretsmanager.UpdateSecretVersionStageInput, ...func(*secretsmanager.Options)) (*secretsmanager.UpdateSecretVersionStageOutput, error)
+	RotateSecret(context.Context, *secretsmanager.RotateSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.RotateSecretOutput, error)
 }
 
 // Keysets reads and publishes the keyset.
@@ -55,6 +56,11 @@ type Ledger interface {
 	Reports(ctx context.Context, secretARN string, limit int32) ([]ledger.Report, error)
 	AcquireLease(ctx context.Context, l ledger.Lease, now time.Time, ttl time.Duration) error
 	ReleaseLease(context.Context, ledger.Lease) error
+	ClaimWindow(ctx context.Context, r ledger.RotationRequest, window time.Duration) (ledger.RotationRequest, error)
+	ReleaseWindow(context.Context, ledger.RotationRequest) error
+	LastRequest(ctx context.Context, secretARN string) (ledger.RotationRequest, bool, error)
+	PutRequest(context.Context, ledger.RotationRequest) error
+	Request(ctx context.Context, secretARN, id string) (ledger.RotationRequest, bool, error)
 }
 
 // Fleet says which workers there are.
@@ -71,6 +77,12 @@ type Prober interface {
 // Bus takes events.
 type Bus interface {
 	PutEvents(context.Context, *eventbridge.PutEventsInput, ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error)
+}
+
+// Queues are the workers' own, over which they hear of publications.
+type Queues interface {
+	// Remove deletes the queue of an instance. One that has none is no error; removed tells.
+	Remove(ctx context.Context, instanceID string) (removed bool, err error)
 }
 
 // Clock tells AWS's time, as a lower bound; false before anything is known.
@@ -103,6 +115,7 @@ type Parts struct {
 	Fleet   Fleet
 	Prober  Prober
 	Bus     Bus
+	Queues  Queues
 	Clock   Clock
 	Policy  Policy
 	Log     *zap.Logger

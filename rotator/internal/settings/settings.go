@@ -25,6 +25,8 @@ type Settings struct {
 	LedgerTable string `env:"ROTATESSH_LEDGER_TABLE" envDefault:"rotatessh-ledger"`
 	// EventBus is where publications are announced.
 	EventBus string `env:"ROTATESSH_EVENT_BUS" envDefault:"default"`
+	// QueuePrefix is how the names of the agents' queues begin; the instance id follows.
+	QueuePrefix string `env:"ROTATESSH_QUEUE_PREFIX" envDefault:"rotatessh-"`
 
 	// TagName and TagValue are the tag of the instances that are workers.
 	TagName  string `env:"ROTATESSH_TAG_NAME" envDefault:"RotateSSHKeys"`
@@ -116,7 +118,7 @@ func (s Settings) Validate() error {
 	}
 	for name, value := range map[string]string{
 		"KEYSET_SECRET": s.KeysetSecret, "LEDGER_TABLE": s.LedgerTable, "EVENT_BUS": s.EventBus, "TAG_NAME": s.TagName,
-		"TAG_VALUE": s.TagValue, "USER": s.User, "PROBE_COMMAND": s.ProbeCommand,
+		"TAG_VALUE": s.TagValue, "USER": s.User, "PROBE_COMMAND": s.ProbeCommand, "QUEUE_PREFIX": s.QueuePrefix,
 	} {
 		complain(value == "", "%s%s must not be empty", prefix, name)
 	}

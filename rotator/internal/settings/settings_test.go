@@ -16,7 +16,7 @@ func TestDefaultsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings.Settings{
-		KeysetSecret: "/dev/ssh/public", LedgerTable: "rotatessh-ledger", EventBus: "default", TagName: "RotateSSHKeys", TagValue: "True",
+		KeysetSecret: "/dev/ssh/public", LedgerTable: "rotatessh-ledger", EventBus: "default", QueuePrefix: "rotatessh-", TagName: "RotateSSHKeys", TagValue: "True",
 		User: "ec2-user", RetireAfter: 15 * time.Minute, BootGrace: 10 * time.Minute, ProbeSample: 10, ProbeConcurrency: 10,
 		ProbeCommand: "true", ProbeTimeout: 10 * time.Second, GateMargin: 20 * time.Second, LogLevel: "info",
 		Threshold: 100, MinWorkers: 1, MaxShrink: 20, Silent: "block",
@@ -32,12 +32,13 @@ func TestEverySettingIsRead(t *testing.T) {
 		"ROTATESSH_USER=f", "ROTATESSH_KEY_TYPE=rsa-4096", "ROTATESSH_RETIRE_AFTER=2s", "ROTATESSH_BOOT_GRACE=0s", "ROTATESSH_PROBE_SAMPLE=3",
 		"ROTATESSH_PROBE_CONCURRENCY=4", "ROTATESSH_PROBE_COMMAND=g h", "ROTATESSH_PROBE_TIMEOUT=5s", "ROTATESSH_GATE_MARGIN=6s", "ROTATESSH_LOG_LEVEL=debug",
 		"ROTATESSH_THRESHOLD=90", "ROTATESSH_MIN_WORKERS=5", "ROTATESSH_MAX_SHRINK=0", "ROTATESSH_SILENT=ignore",
+		"ROTATESSH_QUEUE_PREFIX=q-",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := settings.Settings{
-		KeysetSecret: "/a", LedgerTable: "b", EventBus: "c", TagName: "d", TagValue: "e", User: "f", KeyType: "rsa-4096",
+		KeysetSecret: "/a", LedgerTable: "b", EventBus: "c", QueuePrefix: "q-", TagName: "d", TagValue: "e", User: "f", KeyType: "rsa-4096",
 		RetireAfter: 2 * time.Second, ProbeSample: 3, ProbeConcurrency: 4, ProbeCommand: "g h", ProbeTimeout: 5 * time.Second,
 		GateMargin: 6 * time.Second, LogLevel: "debug",
 		Threshold: 90, MinWorkers: 5, Silent: "ignore",

@@ -1,0 +1,31 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"go.uber.org/zap"
+
+	"github.com/rotatessh/rotatessh/common/logging"
+)
+
+var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+
+// instanceChanged removes the queue of an instance that is gone for good. The event decides nothing else: who
+// counts as a worker is asked of the inventory at the time, and what the instance has acknowledged expires.
+func (r *Rotator) instanceChanged(ctx context.Context, e event) (Result, error) {
+	switch {
+	case !instanceID.MatchString(e.Detail.InstanceID):
+		return Result{}, errors.New("event of EC2 names no instance")
+	case e.Detail.State != "terminated":
+		return Result{Ignored: "the instance is not terminated"}, nil
+	}
+	removed, err := r.Queues.Remove(ctx, e.Detail.InstanceID)
+	if err != nil {
+		return Result{}, fmt.Errorf("tidying up after instance %s: %w", e.Detail.InstanceID, err)
+	}
+	r.Log.Info("instance is terminated", logging.Worker(e.Detail.InstanceID), zap.Bool("queue_removed", removed))
+	return Result{QueueRemoved: removed}, nil
+}
