@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -67,7 +68,7 @@ func (r *Rotator) pair(ctx context.Context, secretARN, versionID, label string) 
 		return keypair.Pair{}, fmt.Errorf("secret %q has no %s version: %w", secretARN, label, errAbsent)
 	}
 	out, err := r.Secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &secretARN, VersionId: &versionID, VersionStage: &label})
-	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
+	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none || movedOn(err) {
 		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, errAbsent)
 	}
 	if err != nil {
@@ -82,6 +83,12 @@ func (r *Rotator) pair(ctx context.Context, secretARN, versionID, label string) 
 		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
 	}
 	return pair, nil
+}
+
+// movedOn recognises the answer that a label has left the version which was asked for.
+func movedOn(err error) bool {
+	invalid, ok := errors.AsType[*types.InvalidRequestException](err)
+	return ok && strings.Contains(invalid.ErrorMessage(), "VersionStage")
 }
 
 // settle repeats a read whose result may lag a write, with growing waits, while it says again. Its last
