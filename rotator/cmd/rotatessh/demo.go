@@ -18,6 +18,7 @@ import (
 type demoFlags struct {
 	options    demo.Options
 	json, keep bool
+	scenario   string
 }
 
 func newDemo() *cobra.Command {
@@ -31,12 +32,22 @@ log in to all workers all the time, copies a file with the new key, and proves b
 log-ins that the new key is accepted and the old one refused.
 
 It needs no AWS account, no root and no running sshd, and leaves nothing behind.
-The exit status is 0 only if every figure is as it should be.`,
+The exit status is 0 only if every figure is as it should be.
+
+With --scenario it shows instead what happens when something goes wrong, step by step and
+on the same real parts, and exits with 0 only if what was observed is what was expected.`,
 		Example: `  rotatessh demo
+  rotatessh demo --scenario list
+  rotatessh demo --scenario silent-worker
   rotatessh demo --workers 10 --json
   rotatessh demo --keep      # then, elsewhere: aws --endpoint-url … secretsmanager list-secrets`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.scenario != "" {
+				return runScenario(c, f)
+			}
+			return runDemo(c, f)
+		},
 	}
 	c.Flags().IntVar(&f.options.Workers, "workers", f.options.Workers, "`number` of workers")
 	c.Flags().IntVar(&f.options.Rotations, "rotations", f.options.Rotations, "`number` of rotations, at least 2")
@@ -44,6 +55,7 @@ The exit status is 0 only if every figure is as it should be.`,
 	c.Flags().DurationVar(&f.options.RetireAfter, "retire-after", f.options.RetireAfter, "how long the old key is still accepted after the switch")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output, progress on standard error")
 	c.Flags().BoolVar(&f.keep, "keep", false, "stay up afterwards and say how to reach the AWS endpoint, until Ctrl-C")
+	c.Flags().StringVar(&f.scenario, "scenario", "", "`name` of what is to happen: "+scenarioNames()+"; or list")
 	return c
 }
 

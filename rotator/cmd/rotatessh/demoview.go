@@ -192,11 +192,13 @@ func (v *demoView) Up(a demo.Access) {
 }
 
 // logs shows what explains a failure.
-func (v *demoView) logs(tails []demo.Tail) {
+func (v *demoView) logs(tails []demo.Tail) { showTails(v.stderr, tails) }
+
+func showTails(w io.Writer, tails []demo.Tail) {
 	for _, t := range tails {
-		fmt.Fprintf(v.stderr, "--- end of %s\n", t.Name)
+		fmt.Fprintf(w, "--- end of %s\n", t.Name)
 		for _, line := range t.Lines {
-			fmt.Fprintln(v.stderr, line)
+			fmt.Fprintln(w, line)
 		}
 	}
 }

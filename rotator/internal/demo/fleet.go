@@ -36,7 +36,6 @@ type Fleet struct {
 	resources resources
 	ledger    *ledger.Client
 	sshd      sshServer
-	workers   []*Worker
 	watch     *watch
 
 	alive  context.Context // ends when the fleet closes, or when a part of it fails for good
@@ -46,6 +45,7 @@ type Fleet struct {
 	ended  sync.Once
 
 	mu        sync.Mutex
+	workers   []*Worker // replaced, never changed in place
 	rotations int
 	pairs     []keypair.Pair // every one that was current, oldest first
 }
@@ -131,7 +131,7 @@ func (f *Fleet) startServer(ctx context.Context) error {
 		return err
 	}
 	f.onClose(rotatorLog.Close)
-	if f.server, err = localaws.Start(localaws.Options{Log: log}); err != nil {
+	if f.server, err = localaws.Start(localaws.Options{Log: log, RetryRotationAfter: f.options.retryRotation}); err != nil {
 		return fmt.Errorf("starting the AWS endpoint: %w", err)
 	}
 	f.onClose(f.server.Close)
@@ -156,8 +156,9 @@ func (f *Fleet) Access() Access {
 }
 
 func (f *Fleet) startWorkers(ctx context.Context) error {
-	f.workers = make([]*Worker, f.options.Workers)
-	started := counter(f, "starting workers", len(f.workers), "up")
+	workers := make([]*Worker, f.options.Workers)
+	defer func() { f.setWorkers(slices.DeleteFunc(workers, func(w *Worker) bool { return w == nil })) }()
+	started := counter(f, "starting workers", len(workers), "up")
 	first, err := newWorker(f.folder.path, f.user, 1)
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func (f *Fleet) startWorkers(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
-	for i := range f.workers {
+	for i := range workers {
 		g.Go(func() error {
 			w := first
 			if i > 0 {
@@ -176,8 +177,11 @@ func (f *Fleet) startWorkers(ctx context.Context) error {
 					return err
 				}
 			}
-			f.workers[i] = w
+			workers[i] = w
 			defer started()
+			if err := w.enroll(f.server); err != nil {
+				return err
+			}
 			return f.startWorker(ctx, w)
 		})
 	}
@@ -190,17 +194,14 @@ func (f *Fleet) startWorkers(ctx context.Context) error {
 
 // startWorker starts sshd first: the agent's configuration names its port.
 func (f *Fleet) startWorker(ctx context.Context, w *Worker) error {
-	if err := w.enroll(f.server); err != nil {
-		return err
-	}
 	if err := f.startSSHD(ctx, w); err != nil {
 		return err
 	}
-	f.parts.Go(func() { f.keepSSHD(f.alive, w) })
+	w.sshdKeeper = f.keep(func(ctx context.Context) { f.keepSSHD(ctx, w) })
 	if err := os.WriteFile(w.file("agent.yaml"), w.agentConfig(f.options.LogLevel), 0o600); err != nil {
 		return err
 	}
-	f.parts.Go(func() { f.keepAgent(f.alive, w) })
+	f.startAgent(w)
 	return nil
 }
 
@@ -209,13 +210,13 @@ func (f *Fleet) startWorker(ctx context.Context, w *Worker) error {
 func (f *Fleet) awaitSubscribed(ctx context.Context) error {
 	for {
 		n, err := f.subscriptions(ctx)
-		f.count("waiting for the agents", n, len(f.workers), "subscribed")
-		if err == nil && n >= len(f.workers) {
+		f.count("waiting for the agents", n, f.size(), "subscribed")
+		if err == nil && n >= f.size() {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", len(f.workers), n, context.Cause(ctx))
+			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", f.size(), n, context.Cause(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -235,7 +236,19 @@ func (f *Fleet) subscriptions(ctx context.Context) (int, error) {
 }
 
 // Workers are the fleet's workers; the slice is the caller's.
-func (f *Fleet) Workers() []*Worker { return append([]*Worker(nil), f.workers...) }
+func (f *Fleet) Workers() []*Worker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.workers)
+}
+
+func (f *Fleet) size() int { return len(f.Workers()) }
+
+func (f *Fleet) setWorkers(workers []*Worker) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.workers = workers
+}
 
 // Server is the fleet's AWS endpoint, for whoever wants to do something to it.
 func (f *Fleet) Server() *localaws.Server { return f.server }

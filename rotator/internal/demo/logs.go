@@ -21,10 +21,7 @@ func (f *Fleet) withLogs(err error) error {
 
 func (f *Fleet) tails() []Tail {
 	paths := []string{f.rotatorLog()}
-	for _, w := range f.workers {
-		if w == nil {
-			continue
-		}
+	for _, w := range f.Workers() {
 		paths = append(paths, w.file("agent.log"), w.file(sshdLog))
 	}
 	var tails []Tail

@@ -47,15 +47,17 @@ type Observation struct {
 	once  sync.Once
 	parts sync.WaitGroup
 
-	mu     sync.Mutex
-	logins Logins
-	rounds map[string]int // completed log-ins, by controller
+	mu      sync.Mutex
+	visited []*Worker // whom the controllers log in to
+	inHand  map[*Worker]int
+	logins  Logins
+	rounds  map[string]int // completed log-ins, by controller
 }
 
 // Observe starts the controllers. They log in until Stop, or until ctx or the fleet ends; a log-in that is
 // cut short by that does not count.
 func (f *Fleet) Observe(ctx context.Context) *Observation {
-	o := &Observation{fleet: f, stop: make(chan struct{}), rounds: map[string]int{}}
+	o := &Observation{fleet: f, stop: make(chan struct{}), visited: f.Workers(), inHand: map[*Worker]int{}, rounds: map[string]int{}}
 	for _, c := range []*controller{
 		{name: "fresh controller", read: f.CurrentPair},
 		{name: "caching controller", read: f.CurrentPair, keep: f.options.RetireAfter / 2},
@@ -96,7 +98,7 @@ func (o *Observation) roundAnd(ctx context.Context, enough func(tried int) bool)
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		for name, n := range o.rounds {
-			if n-goal[name] < len(o.fleet.workers) {
+			if n-goal[name] < len(o.visited) {
 				return false, nil
 			}
 		}
@@ -117,7 +119,7 @@ func (o *Observation) run(ctx context.Context, c *controller) {
 	atOnce := make(chan struct{}, maxAtOnce)
 	for n := 0; ; n++ {
 		atOnce <- struct{}{}
-		w := o.fleet.workers[n%len(o.fleet.workers)]
+		w := o.next(n)
 		o.parts.Go(func() {
 			defer func() { <-atOnce }()
 			o.record(ctx, c, w, o.login(ctx, c, w))
@@ -132,6 +134,37 @@ func (o *Observation) run(ctx context.Context, c *controller) {
 		case <-tick.C:
 		}
 	}
+}
+
+// next takes the nth visit's worker in hand.
+func (o *Observation) next(n int) *Worker {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.visited[n%len(o.visited)]
+	o.inHand[w]++
+	return w
+}
+
+// Leave has the controllers visit a worker no more, and waits until no visit is in hand. At least one other
+// worker must be left.
+func (o *Observation) Leave(ctx context.Context, w *Worker) error {
+	o.mu.Lock()
+	o.visited = slices.DeleteFunc(slices.Clone(o.visited), func(have *Worker) bool { return have == w })
+	o.mu.Unlock()
+	ctx, cancel := o.fleet.bound(ctx)
+	defer cancel()
+	return until(ctx, func() (bool, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.inHand[w] == 0, nil
+	})
+}
+
+// Join has the controllers visit a worker, too.
+func (o *Observation) Join(w *Worker) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.visited = append(slices.Clone(o.visited), w)
 }
 
 func (o *Observation) login(ctx context.Context, c *controller, w *Worker) error {
@@ -164,6 +197,7 @@ func logIn(ctx context.Context, w *Worker, pair keypair.Pair) error {
 func (o *Observation) record(ctx context.Context, c *controller, w *Worker, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.inHand[w]--
 	if err != nil && (ctx.Err() != nil || o.fleet.alive.Err() != nil) {
 		return
 	}

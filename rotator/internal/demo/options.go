@@ -34,6 +34,12 @@ type Options struct {
 	Binaries Binaries
 	// ServerLog, if not nil, receives the log of the AWS endpoint.
 	ServerLog io.Writer
+
+	// What only scenarios change; zero values are the plain demo's.
+	scenario        bool
+	functionTimeout time.Duration // of the rotator's function
+	retryRotation   time.Duration // Secrets Manager's wait before it tries a failed rotation again
+	settings        []string      // of the rotator, as NAME=value
 }
 
 // DefaultOptions are three workers, two rotations, and two seconds for the old key.

@@ -42,7 +42,7 @@ func (f *Fleet) Prove(ctx context.Context, r Rotation) Proofs {
 	}
 	var g errgroup.Group
 	g.SetLimit(4)
-	for _, w := range f.workers {
+	for _, w := range f.Workers() {
 		g.Go(func() error {
 			count(&p.OldKeyRefused, refusesAll(ctx, w, r.Previous))
 			count(&p.NewKeyAccepted, logIn(ctx, w, r.Pair))
@@ -98,7 +98,7 @@ func (f *Fleet) Copy(ctx context.Context, r Rotation) (Copied, error) {
 	if err := os.WriteFile(source, content, 0o600); err != nil {
 		return Copied{}, err
 	}
-	w := f.workers[0]
+	w := f.Workers()[0]
 	if err := upload(ctx, w, r.Pair, source); err != nil {
 		return Copied{}, fmt.Errorf("copying a file: %w", err)
 	}

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -223,11 +224,12 @@ func (f *Fleet) createFunction(stderr io.Writer) (arn string, err error) {
 		"ROTATESSH_RETIRE_AFTER=" + f.options.RetireAfter.String(),
 		"ROTATESSH_LOG_LEVEL=" + f.options.LogLevel,
 	}
+	env = append(env, f.options.settings...)
 	if f.options.KeyType != "" {
 		env = append(env, "ROTATESSH_KEY_TYPE="+f.options.KeyType)
 	}
 	arn, err = f.server.CreateFunction(localaws.FunctionSpec{
-		Name: functionName, Command: []string{f.options.Binaries.Bootstrap}, Env: env, Timeout: functionTimeout, Stderr: stderr,
+		Name: functionName, Command: []string{f.options.Binaries.Bootstrap}, Env: env, Timeout: cmp.Or(f.options.functionTimeout, functionTimeout), Stderr: stderr,
 	})
 	if err != nil {
 		return "", fmt.Errorf("creating the rotator's function: %w", err)

@@ -61,10 +61,14 @@ func (f *Fleet) StartRotation(ctx context.Context) (versionID string, err error)
 	return aws.ToString(out.VersionId), nil
 }
 
-func (f *Fleet) rotation() int {
+// rotationName is how progress calls the present rotation. Nobody knows how many a scenario will have.
+func (f *Fleet) rotationName() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.rotations
+	if f.options.scenario {
+		return fmt.Sprintf("rotation %d", f.rotations)
+	}
+	return fmt.Sprintf("rotation %d of %d", f.rotations, f.options.Rotations)
 }
 
 // AwaitRotation waits until AWSCURRENT marks the version and AWSPENDING is gone.
@@ -150,15 +154,15 @@ func (f *Fleet) Settle(ctx context.Context, r Rotation) (Settled, error) {
 	var s Settled
 	err := until(ctx, func() (done bool, err error) {
 		s, err = f.settled(ctx, r.Pair.Fingerprint(), old)
-		want := Settled{Accepted: len(f.workers)}
+		want := Settled{Accepted: f.size()}
 		if old != "" {
-			want.Retired = len(f.workers)
+			want.Retired = f.size()
 		}
 		return s == want, err
 	})
 	if err != nil {
 		err = fmt.Errorf("waiting for %d workers to accept the new key (%d do) and to refuse the old one (%d do): %w",
-			len(f.workers), s.Accepted, s.Retired, err)
+			f.size(), s.Accepted, s.Retired, err)
 		return s, f.withLogs(err)
 	}
 	return s, nil
@@ -166,7 +170,7 @@ func (f *Fleet) Settle(ctx context.Context, r Rotation) (Settled, error) {
 
 func (f *Fleet) settled(ctx context.Context, current, old string) (Settled, error) {
 	var arns []string
-	for _, w := range f.workers {
+	for _, w := range f.Workers() {
 		arns = append(arns, w.ARN)
 	}
 	doc, err := keystore.NewReader(f.aws.secrets, keysetName).Fetch(ctx)

@@ -67,7 +67,7 @@ func (f *Fleet) demonstrate(ctx context.Context) (results, error) {
 	if _, err := f.Settle(ctx, first); err != nil {
 		return results{}, err
 	}
-	out := results{Figures: Figures{Workers: len(f.workers), SSHD: f.sshd.version, Rotations: 1}}
+	out := results{Figures: Figures{Workers: f.size(), SSHD: f.sshd.version, Rotations: 1}}
 	observation := f.Observe(ctx)
 	defer observation.Stop()
 	if err := observation.Round(ctx); err != nil {
@@ -121,7 +121,7 @@ func (f *Fleet) conclude(ctx context.Context, last Rotation, o *Observation, out
 	}
 	logins := o.Stop()
 	out.OldKeyRefused, out.NewKeyAccepted = proofs.OldKeyRefused, proofs.NewKeyAccepted
-	out.ForeignLinesKept = proofs.ForeignLinesKept == len(f.workers)
+	out.ForeignLinesKept = proofs.ForeignLinesKept == f.size()
 	out.LoginsTried, out.LoginsFailed = logins.Tried, logins.Failed
 	out.failures, out.doubts = logins.Failures, proofs.Doubts
 	out.SecondsTotal = seconds(time.Since(f.began))

@@ -74,7 +74,7 @@ func (w *watch) step(c localaws.Call) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stage = fmt.Sprintf("rotation %d of %d: %s", w.fleet.rotation(), w.fleet.options.Rotations, event.Step)
+	w.stage = w.fleet.rotationName() + ": " + event.Step
 	w.tellLocked()
 	return nil
 }
@@ -132,7 +132,7 @@ func (w *watch) retire(fingerprint string) {
 	defer w.mu.Unlock()
 	w.retiring = fingerprint
 	if fingerprint != "" {
-		w.stage = fmt.Sprintf("rotation %d of %d: retiring the old key", w.fleet.rotation(), w.fleet.options.Rotations)
+		w.stage = w.fleet.rotationName() + ": retiring the old key"
 		w.tellLocked()
 	}
 }
@@ -152,7 +152,7 @@ func (w *watch) tellLocked() {
 	if w.retiring != "" {
 		what = "refuse it"
 	}
-	w.fleet.count(w.stage, n, len(w.fleet.workers), what)
+	w.fleet.count(w.stage, n, w.fleet.size(), what)
 }
 
 // timeToReady is the time from the publication of a pending key to the last worker's first acknowledgement
@@ -162,7 +162,7 @@ func (w *watch) timeToReady(fingerprint string) (time.Duration, bool) {
 	defer w.mu.Unlock()
 	p, found := w.published[fingerprint]
 	acks := w.ready[p.generation]
-	if !found || len(acks) < len(w.fleet.workers) {
+	if !found || len(acks) < w.fleet.size() {
 		return 0, false
 	}
 	var last time.Time

@@ -31,6 +31,9 @@ type Worker struct {
 	hostKeys []hostKey
 	foreign  []byte // what authorized_keys held before the agent saw it
 
+	// What keeps its programs running; see power.go.
+	sshdKeeper, agentKeeper keeper
+
 	mu     sync.Mutex
 	sshd   *process
 	agent  *process

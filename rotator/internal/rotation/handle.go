@@ -11,6 +11,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/safeguard"
 )
 
 // event is the union of everything that the function is invoked with.
@@ -118,6 +119,9 @@ func (r *Rotator) labelMoved(ctx context.Context, e event) (Result, error) {
 func (r *Rotator) scheduled(ctx context.Context) (Result, error) { return r.reconcileIfOurs(ctx, "") }
 
 func (r *Rotator) reconcileIfOurs(ctx context.Context, secretARN string) (Result, error) {
+	if !safeguard.Repair {
+		return Result{Ignored: "repairs are switched off in this build"}, nil
+	}
 	doc, err := r.Keysets.Fetch(ctx)
 	if errors.Is(err, keyset.ErrEmpty) {
 		return Result{Ignored: "nothing has been published yet"}, nil

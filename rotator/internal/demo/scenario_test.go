@@ -1,0 +1,150 @@
+package demo
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// without gives the programs with one safeguard of the rotator switched off.
+func without(t *testing.T, tag string) Binaries {
+	t.Helper()
+	b, dir := programs(t), t.TempDir()
+	if err := build(dir, tag, "rotator/cmd/bootstrap"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{b.Agent, b.Rotatessh} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	weak, err := FindBinaries(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return weak
+}
+
+// playScenario runs the compiled command and reads its one JSON object, strictly, into facts.
+func playScenario(t *testing.T, b Binaries, name string, into facts) (status int, said string) {
+	t.Helper()
+	d := startDemo(t, b, "--scenario", name, "--json")
+	status = d.wait(t)
+	dec := json.NewDecoder(strings.NewReader(d.stdout.String()))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		t.Fatalf("standard output holds no facts: %v: %q\n%s", err, d.stdout.String(), d.stderr.String())
+	}
+	if dec.More() {
+		t.Errorf("standard output holds more than one object: %q", d.stdout.String())
+	}
+	d.awaitGone(t)
+	t.Logf("%s", d.stdout.String())
+	return status, d.stderr.String()
+}
+
+// mustBeAsExpected plays a scenario with all safeguards and gives what it told.
+func mustBeAsExpected(t *testing.T, name string, into facts) (said string) {
+	t.Helper()
+	status, said := playScenario(t, programs(t), name, into)
+	c := into.common()
+	wrong := wrongOf(append(into.findings(), c.findings()...))
+	if status != 0 || !c.AsExpected || c.Scenario != name || len(wrong) > 0 {
+		t.Errorf("exit status %d, wrong %v\n%s", status, wrong, said)
+	}
+	return said
+}
+
+// mustNotice plays a scenario without a safeguard and checks that the named fact is wrong, among others.
+func mustNotice(t *testing.T, tag, name, fact string, into facts) {
+	t.Helper()
+	status, said := playScenario(t, without(t, tag), name, into)
+	c := into.common()
+	found := false
+	for _, w := range wrongOf(append(into.findings(), c.findings()...)) {
+		found = found || w.Figure == fact
+	}
+	if status != 1 || c.AsExpected || !found || !strings.Contains(said, fact+" is ") {
+		t.Errorf("exit status %d, as expected: %v, %q noticed: %v\n%s", status, c.AsExpected, fact, found, said)
+	}
+}
+
+func mustSay(t *testing.T, said string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(said, text) {
+			t.Errorf("it does not say %q:\n%s", text, said)
+		}
+	}
+}
+
+func TestSilentWorkerIsNamedWaivedAndConvergesLater(t *testing.T) {
+	var f silentWorkerFacts
+	said := mustBeAsExpected(t, "silent-worker", &f)
+	mustSay(t, said, "the agent of worker-3 ("+f.StoppedWorker+") is stopped", "testSecret failed after ",
+		f.StoppedWorker+" (behind: ", "$ rotatessh waive "+f.StoppedWorker, "3 of 3 workers refuse the old key")
+}
+
+func TestSwitchWithoutGateIsNoticed(t *testing.T) {
+	var f silentWorkerFacts
+	mustNotice(t, "rotatessh_nogate", "silent-worker", "switchedEarly", &f)
+	if f.LoginsFailed == 0 {
+		t.Error("the controllers were not locked out of the worker that had not followed")
+	}
+}
+
+// goodCommon is what goes well in every scenario.
+func goodCommon(workers int) Common {
+	return Common{Workers: workers, NewKeyAccepted: workers, OldKeyRefused: workers, LoginsTried: fewestLogins, ForeignLinesKept: true}
+}
+
+func TestEachWrongFactIsNoticed(t *testing.T) {
+	good := func() *silentWorkerFacts {
+		return &silentWorkerFacts{
+			Common: goodCommon(3), StoppedWorker: "i-1", FailedStep: "testSecret", NamedWorkers: []string{"i-1"},
+			ReasonCodes: map[string]int{"behind": 1}, SecondsToFail: 5, DeadlineSeconds: 8, WaivedWorkers: []string{"i-1"}, ReadyInTheEnd: 3, ReportedRefusal: 3,
+		}
+	}
+	all := func(f *silentWorkerFacts) []Finding { return append(f.findings(), f.common().findings()...) }
+	if wrong := wrongOf(all(good())); len(wrong) > 0 {
+		t.Errorf("good facts are wrong: %v", wrong)
+	}
+	for fact, spoil := range map[string]func(*silentWorkerFacts){
+		"switchedEarly":    func(f *silentWorkerFacts) { f.SwitchedEarly = true },
+		"failedStep":       func(f *silentWorkerFacts) { f.FailedStep = "" },
+		"namedWorkers":     func(f *silentWorkerFacts) { f.NamedWorkers = []string{"i-2"} },
+		"reasonCodes":      func(f *silentWorkerFacts) { f.ReasonCodes = nil },
+		"secondsToFail":    func(f *silentWorkerFacts) { f.SecondsToFail = 8 },
+		"waivedWorkers":    func(f *silentWorkerFacts) { f.WaivedWorkers = nil },
+		"readyInTheEnd":    func(f *silentWorkerFacts) { f.ReadyInTheEnd = 2 },
+		"reportedRefusal":  func(f *silentWorkerFacts) { f.ReportedRefusal = 0 },
+		"newKeyAccepted":   func(f *silentWorkerFacts) { f.NewKeyAccepted = 2 },
+		"oldKeyRefused":    func(f *silentWorkerFacts) { f.OldKeyRefused = 2 },
+		"loginsFailed":     func(f *silentWorkerFacts) { f.LoginsFailed = 1 },
+		"loginsTried":      func(f *silentWorkerFacts) { f.LoginsTried = fewestLogins - 1 },
+		"foreignLinesKept": func(f *silentWorkerFacts) { f.ForeignLinesKept = false },
+	} {
+		f := good()
+		spoil(f)
+		wrong := wrongOf(all(f))
+		if len(wrong) != 1 || wrong[0].Figure != fact {
+			t.Errorf("%s is spoilt, and wrong are %v", fact, wrong)
+		}
+	}
+}
+
+func TestFactsAreSaidInWords(t *testing.T) {
+	got := []string{words(true), words(false), words(""), words("x"), words([]string{"a", "b"}), words([]string{}), words(map[string]int{"silent": 2, "behind": 1}), words(3), words(map[string]int{})}
+	want := []string{"yes", "no", "none", "x", "a, b", "none", "1 behind, 2 silent", "3", "none"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

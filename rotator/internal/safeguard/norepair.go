@@ -1,0 +1,6 @@
+//go:build rotatessh_norepair
+
+package safeguard
+
+// Repair is switched off.
+const Repair = false

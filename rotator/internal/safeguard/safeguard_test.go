@@ -1,0 +1,11 @@
+package safeguard
+
+import "testing"
+
+func TestEverySafeguardIsOn(t *testing.T) {
+	for name, on := range map[string]bool{"gate": Gate, "repair": Repair} {
+		if !on {
+			t.Errorf("%s is off", name)
+		}
+	}
+}
