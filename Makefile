@@ -17,7 +17,7 @@ GOVULNCHECK   := $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 HAVE_CC := $(shell command -v gcc || command -v cc)
 RACE    := $(if $(HAVE_CC),-race)
 
-.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz torture vuln clean
+.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz torture bench-gate vuln clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ fuzz: ## every fuzz test, FUZZTIME=30s each
 
 torture: ## the long runs of the writer's and the managed block's tests, about 15 minutes
 	ROTATESSH_TEST_LONG=1 $(GO) test -count=1 -timeout 60m ./agent/internal/userfile ./agent/internal/authkeys
+
+bench-gate: ## how long the rotator takes to judge 100,000 workers, and its memory; about 2 minutes
+	$(GO) test ./rotator/cmd/bootstrap -run '^$$' -bench BenchmarkGate -benchtime 1x -timeout 20m
 
 vuln: ## known vulnerabilities in what we depend on
 	$(GOVULNCHECK) ./...

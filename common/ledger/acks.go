@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // batchSize is the largest number of keys in one BatchGetItem call (DynamoDB API reference).
@@ -47,28 +50,51 @@ func newerAck(a Ack) condition {
 	}
 }
 
+// readers is how many batches EachAck asks for at a time: enough that the way to DynamoDB and back does not
+// count, and few enough that their answers, of up to 16 MB by DynamoDB's limit and some 200 KB as a rule, fit into
+// a small function.
+const readers = 8
+
 // Acks reads the acknowledgements of the given workers for one secret, by worker. Workers that have none,
-// or an invalid one, or one that has expired at now, are missing from the result. It asks in batches of 100
-// and repeats what DynamoDB left unprocessed, with back-off, until ctx ends.
+// or an invalid one, or one that has expired at now, are missing from the result.
 func (c *Client) Acks(ctx context.Context, secretARN string, workers []string, now time.Time) (map[string]Ack, error) {
 	acks := make(map[string]Ack, len(workers))
-	for len(workers) > 0 {
-		n := min(batchSize, len(workers))
-		if err := c.ackBatch(ctx, secretARN, workers[:n], now, acks); err != nil {
-			return nil, err
-		}
-		workers = workers[n:]
+	if err := c.EachAck(ctx, secretARN, workers, now, func(a Ack) { acks[a.Worker] = a }); err != nil {
+		return nil, err
 	}
 	return acks, nil
 }
 
-func (c *Client) ackBatch(ctx context.Context, secretARN string, workers []string, now time.Time, into map[string]Ack) error {
-	var keys []map[string]types.AttributeValue
-	for _, w := range workers {
-		keys = append(keys, ackKey(w, secretARN).attributes())
+// EachAck is Acks for more workers than fit into memory with their acknowledgements: it passes one after the
+// other to f, in no order, and keeps none. f is not called by two goroutines at once, and finds in Worker the very
+// string that the caller holds, so that it may keep that one without keeping an answer alive. EachAck asks in
+// batches of 100, several at a time, and repeats what DynamoDB left unprocessed, with back-off, until ctx ends.
+// After an error f has seen some of them.
+func (c *Client) EachAck(ctx context.Context, secretARN string, workers []string, now time.Time, f func(Ack)) error {
+	var one sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for batch := range slices.Chunk(workers, batchSize) {
+		g.Go(func() error {
+			return c.ackBatch(ctx, secretARN, batch, now, func(a Ack) {
+				one.Lock()
+				defer one.Unlock()
+				f(a)
+			})
+		})
+	}
+	return g.Wait()
+}
+
+func (c *Client) ackBatch(ctx context.Context, secretARN string, workers []string, now time.Time, f func(Ack)) error {
+	keys := make([]map[string]types.AttributeValue, len(workers))
+	own := make(map[string]string, len(workers))
+	for i, w := range workers {
+		keys[i] = ackKey(w, secretARN).attributes()
+		own[w] = w
 	}
 	request := map[string]types.KeysAndAttributes{c.table: {Keys: keys}}
-	for wait := 50 * time.Millisecond; len(request) > 0; wait = min(2*wait, 2*time.Second) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		out, err := c.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
 		if err != nil {
 			return fmt.Errorf("reading acknowledgements: %w", err)
@@ -76,18 +102,17 @@ func (c *Client) ackBatch(ctx context.Context, secretARN string, workers []strin
 		for _, item := range out.Responses[c.table] {
 			var a Ack
 			if decode(item, &a) == nil && a.Validate() == nil && a.Live(now) && samePlace(item, a) {
-				into[a.Worker] = a
+				a.Worker = own[a.Worker]
+				f(a)
 			}
 		}
-		request = out.UnprocessedKeys
-		if len(request) == 0 {
+		if request = out.UnprocessedKeys; len(request) == 0 {
 			return nil
 		}
 		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
 			return fmt.Errorf("reading acknowledgements: %w", err)
 		}
 	}
-	return nil
 }
 
 // samePlace guards against a worker that writes another worker's name into its own item: IAM vouches for

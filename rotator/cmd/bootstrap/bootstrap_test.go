@@ -40,22 +40,24 @@ func TestMain(m *testing.M) {
 
 // deployment is the function with everything around it that a template would create.
 type deployment struct {
-	t       *testing.T
+	t       testing.TB
 	aws     *localaws.Server
 	secrets *secretsmanager.Client
+	db      *dynamodb.Client
 	ledger  *ledger.Client
 	keysets *keystore.Reader
 	arn     string
 	lambda  string
+	env     []string // the function's settings
 }
 
-func deploy(t *testing.T, env ...string) *deployment {
+func deploy(t testing.TB, env ...string) *deployment {
 	t.Helper()
 	return deployRetrying(t, 50*time.Millisecond, env...)
 }
 
 // deployRetrying is deploy with the time after which Secrets Manager retries a failed rotation.
-func deployRetrying(t *testing.T, after time.Duration, env ...string) *deployment {
+func deployRetrying(t testing.TB, after time.Duration, env ...string) *deployment {
 	t.Helper()
 	server, err := localaws.Start(localaws.Options{RetryRotationAfter: after})
 	if err != nil {
@@ -72,11 +74,12 @@ func deployRetrying(t *testing.T, after time.Duration, env ...string) *deploymen
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployment{t: t, aws: server, secrets: secretsmanager.NewFromConfig(cfg), ledger: ledger.New(dynamodb.NewFromConfig(cfg), "rotatessh-ledger")}
+	d := &deployment{t: t, aws: server, secrets: secretsmanager.NewFromConfig(cfg), db: dynamodb.NewFromConfig(cfg), env: env}
+	d.ledger = ledger.New(d.db, "rotatessh-ledger")
 	d.keysets = keystore.NewReader(d.secrets, "/dev/ssh/public")
 	d.arn = d.createSecret("/dev/ssh")
 	d.createSecret("/dev/ssh/public")
-	_, err = dynamodb.NewFromConfig(cfg).CreateTable(t.Context(), &dynamodb.CreateTableInput{
+	_, err = d.db.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: aws.String("rotatessh-ledger"), BillingMode: types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{
 			{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
@@ -89,17 +92,23 @@ func deployRetrying(t *testing.T, after time.Duration, env ...string) *deploymen
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.patience(time.Minute)
+	return d
+}
+
+// patience creates the function with the time that it may take, or again with another one.
+func (d *deployment) patience(timeout time.Duration) {
+	d.t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	d.lambda, err = server.CreateFunction(localaws.FunctionSpec{
-		Name: "RotateSSH", Command: []string{exe}, Env: append([]string{asFunction + "=1"}, env...), Timeout: time.Minute, Stderr: t.Output(),
+	d.lambda, err = d.aws.CreateFunction(localaws.FunctionSpec{
+		Name: "RotateSSH", Command: []string{exe}, Env: append([]string{asFunction + "=1"}, d.env...), Timeout: timeout, Stderr: d.t.Output(),
 	})
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	return d
 }
 
 func (d *deployment) createSecret(name string) string {

@@ -3,7 +3,9 @@ package fleet
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unique"
 
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/keystore"
@@ -48,13 +50,13 @@ type Question struct {
 
 // Readiness is the answer for a whole fleet. Its slices keep the order of the workers asked about.
 type Readiness struct {
-	Expected []Worker         // everybody who counts
+	Expected int              // how many count
 	Ready    []Worker         // of those
 	Exempt   []Worker         // booting, and not counted
 	Waived   []ledger.Laggard // not ready, and not counted by an operator's waiver
 	Laggards []ledger.Laggard
 	Reasons  map[string]int // how many laggards there are for each code
-	Acks     map[string]ledger.Ack
+	Findings Findings       // what this follows from
 }
 
 // Complete reports whether every expected worker is ready. It is true for nobody expected: whether that is
@@ -62,7 +64,7 @@ type Readiness struct {
 func (r Readiness) Complete() bool { return len(r.Laggards) == 0 }
 
 // Reaches reports whether at least the given percentage of the expected workers is ready.
-func (r Readiness) Reaches(percent int) bool { return len(r.Ready)*100 >= len(r.Expected)*percent }
+func (r Readiness) Reaches(percent int) bool { return len(r.Ready)*100 >= r.Expected*percent }
 
 // Missing are those of workers that are not among the ready ones.
 func (r Readiness) Missing(workers []Worker) []Worker {
@@ -79,18 +81,46 @@ func (r Readiness) Missing(workers []Worker) []Worker {
 	return out
 }
 
-// Assess judges each worker by its acknowledgement, if it has one in acks.
+// Finding is what an acknowledgement says in answer to a Question. It is kept in the acknowledgement's place:
+// those of a large fleet would not fit into the memory of a function.
+type Finding struct {
+	Code, Message string // the first thing that the worker lacks; empty if it is ready
+	Settings      string // hash of its sshd's effective settings
+}
+
+// Findings are those of a fleet, by worker ARN.
+type Findings map[string]Finding
+
+// Find answers the question for the worker that has acknowledged a.
+func (q Question) Find(a ledger.Ack) Finding {
+	code, message := q.judge(a)
+	// Copies: a part of an acknowledgement's text would keep the whole answer of which it came in memory.
+	return Finding{Code: strings.Clone(code), Message: strings.Clone(message), Settings: unique.Make(clip(a.SettingsHash, 128)).Value()}
+}
+
+// Assess is Judge for acknowledgements that are at hand.
 func Assess(workers []Worker, acks map[string]ledger.Ack, q Question) Readiness {
-	r := Readiness{Reasons: map[string]int{}, Acks: acks}
+	findings := make(Findings, len(workers))
 	for _, w := range workers {
-		ack, found := acks[w.ARN]
+		if a, found := acks[w.ARN]; found {
+			findings[w.ARN] = q.Find(a)
+		}
+	}
+	return Judge(workers, findings, q)
+}
+
+// Judge sorts workers by what was found out about them. One without a finding has not acknowledged.
+func Judge(workers []Worker, findings Findings, q Question) Readiness {
+	r := Readiness{Reasons: map[string]int{}, Findings: findings, Ready: make([]Worker, 0, len(findings))}
+	for _, w := range workers {
+		finding, found := findings[w.ARN]
 		if !found && q.booting(w) {
 			r.Exempt = append(r.Exempt, w)
 			continue
 		}
 		code, message := CodeSilent, "has not acknowledged anything"
 		if found {
-			code, message = q.judge(ack)
+			code, message = finding.Code, finding.Message
 		}
 		why, waived := q.Waived[w.ID]
 		if !waived && q.IgnoreSilent && code == CodeSilent {
@@ -100,7 +130,7 @@ func Assess(workers []Worker, acks map[string]ledger.Ack, q Question) Readiness 
 			r.Waived = append(r.Waived, ledger.Laggard{Worker: w.ARN, Code: code, Message: why})
 			continue
 		}
-		r.Expected = append(r.Expected, w)
+		r.Expected++
 		if code == "" {
 			r.Ready = append(r.Ready, w)
 			continue

@@ -107,8 +107,8 @@ func TestAssessNamesWhatAWorkerLacks(t *testing.T) {
 			if diff := cmp.Diff(want, r.Reasons); diff != "" {
 				t.Errorf("reasons (-want +got):\n%s", diff)
 			}
-			if r.Complete() != (c.want == "") || len(r.Ready) != 1-len(r.Laggards) || len(r.Expected) != 1 {
-				t.Errorf("complete %v, %d ready of %d", r.Complete(), len(r.Ready), len(r.Expected))
+			if r.Complete() != (c.want == "") || len(r.Ready) != 1-len(r.Laggards) || r.Expected != 1 {
+				t.Errorf("complete %v, %d ready of %d", r.Complete(), len(r.Ready), r.Expected)
 			}
 			if c.want != "" && (r.Laggards[0].Worker != w.ARN || r.Laggards[0].Code != c.want || r.Laggards[0].Message == "" && !strings.HasPrefix(c.want, "failed:")) {
 				t.Errorf("laggard is %+v", r.Laggards[0])
@@ -148,8 +148,8 @@ func TestSilentWorkersAreExemptOnlyWhileTheyBoot(t *testing.T) {
 				acks[w.ARN] = old
 			}
 			r := fleet.Assess([]fleet.Worker{w}, acks, q)
-			if exempt := len(r.Exempt) == 1; exempt != c.exempt || exempt == (len(r.Expected) == 1) || r.Complete() != exempt {
-				t.Errorf("exempt %d, expected %d, reasons %v", len(r.Exempt), len(r.Expected), r.Reasons)
+			if exempt := len(r.Exempt) == 1; exempt != c.exempt || exempt == (r.Expected == 1) || r.Complete() != exempt {
+				t.Errorf("exempt %d, expected %d, reasons %v", len(r.Exempt), r.Expected, r.Reasons)
 			}
 		})
 	}
@@ -157,7 +157,7 @@ func TestSilentWorkersAreExemptOnlyWhileTheyBoot(t *testing.T) {
 
 func TestAnEmptyFleetIsCompleteAndNobody(t *testing.T) {
 	r := fleet.Assess(nil, nil, question(t))
-	if !r.Complete() || len(r.Expected) != 0 {
+	if !r.Complete() || r.Expected != 0 {
 		t.Errorf("nobody is %+v", r)
 	}
 }

@@ -9,11 +9,22 @@ type Retirement struct {
 	Unknown   []Worker // neither is known
 }
 
-// Retired sorts workers by what they acknowledged about the key of that fingerprint since it is retired.
+// Retired is SortRetired for acknowledgements that are at hand.
 func Retired(workers []Worker, acks map[string]ledger.Ack, fingerprint string) Retirement {
+	answers := make(map[string]ledger.Accepted, len(workers))
+	for _, w := range workers {
+		if a, found := acks[w.ARN]; found {
+			answers[w.ARN] = RetiredAt(a, fingerprint)
+		}
+	}
+	return SortRetired(workers, answers)
+}
+
+// SortRetired sorts workers by their answers, which RetiredAt has found in their acknowledgements.
+func SortRetired(workers []Worker, answers map[string]ledger.Accepted) Retirement {
 	var r Retirement
 	for _, w := range workers {
-		switch retiredAt(acks[w.ARN], fingerprint) {
+		switch answers[w.ARN] {
 		case ledger.No:
 			r.Refused = append(r.Refused, w)
 		case ledger.Yes:
@@ -28,7 +39,9 @@ func Retired(workers []Worker, acks map[string]ledger.Ack, fingerprint string) R
 // retiredState is how an acknowledgement marks a key that must be refused.
 const retiredState = "retired"
 
-func retiredAt(a ledger.Ack, fingerprint string) ledger.Accepted {
+// RetiredAt is what a says about the key of that fingerprint since it is retired: the least favourable answer
+// among all accounts.
+func RetiredAt(a ledger.Ack, fingerprint string) ledger.Accepted {
 	if len(a.Users) == 0 {
 		return ledger.Unverified
 	}

@@ -16,7 +16,7 @@ const named = 10
 // the first few laggards.
 func (r Readiness) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d workers are ready", len(r.Ready), len(r.Expected))
+	fmt.Fprintf(&b, "%d of %d workers are ready", len(r.Ready), r.Expected)
 	if len(r.Exempt) > 0 {
 		fmt.Fprintf(&b, ", %d still booting", len(r.Exempt))
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -88,10 +89,10 @@ func (i *Inventory) Workers(ctx context.Context) ([]Worker, error) {
 }
 
 func (i *Inventory) worker(owner string, instance types.Instance) Worker {
-	id := aws.ToString(instance.InstanceId)
+	arn := fmt.Sprintf(i.arnPattern, owner, aws.ToString(instance.InstanceId))
 	w := Worker{
-		ARN:      fmt.Sprintf(i.arnPattern, owner, id),
-		ID:       id,
+		ARN:      arn,
+		ID:       arn[strings.LastIndexByte(arn, '/')+1:],
 		Address:  aws.ToString(instance.PrivateIpAddress),
 		Launched: aws.ToTime(instance.LaunchTime),
 	}
@@ -99,7 +100,7 @@ func (i *Inventory) worker(owner string, instance types.Instance) Worker {
 		w.Address = aws.ToString(instance.Ipv6Address)
 	}
 	if instance.Placement != nil {
-		w.Zone = aws.ToString(instance.Placement.AvailabilityZone)
+		w.Zone = unique.Make(aws.ToString(instance.Placement.AvailabilityZone)).Value() // one text for all that are there
 	}
 	for _, tag := range instance.Tags {
 		if aws.ToString(tag.Key) == "Name" {

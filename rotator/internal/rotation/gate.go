@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,9 +19,11 @@ import (
 const (
 	firstPoll = 250 * time.Millisecond
 	lastPoll  = 5 * time.Second
-	// inventoryAge is how old the list of workers may get while the gate waits. Listing a large fleet is
-	// dear, and machines come and go slowly compared with acknowledgements.
+	// inventoryAge is how old the list of workers may get while the gate waits, and listingShare how many times
+	// as old as making it took. Listing a large fleet is dear, and machines come and go slowly compared with
+	// acknowledgements.
 	inventoryAge = 15 * time.Second
+	listingShare = 10
 	// patience is how long the gate waits when its context has no deadline; in Lambda it always has.
 	patience = 5 * time.Minute
 )
@@ -50,7 +53,7 @@ func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readine
 		if closed == nil || g.hopeless() || time.Until(deadline) < wait {
 			return g.ready, closed
 		}
-		r.Log.Debug("waiting for workers", logging.Step(req.step), zap.Int("ready", len(g.ready.Ready)), zap.Int("expected", len(g.ready.Expected)))
+		r.Log.Debug("waiting for workers", logging.Step(req.step), zap.Int("ready", len(g.ready.Ready)), zap.Int("expected", g.ready.Expected))
 		if err := sleep(ctx, wait); err != nil {
 			return g.ready, errors.Join(closed, err)
 		}
@@ -68,14 +71,14 @@ func (r *Rotator) giveUp(ctx context.Context) time.Time {
 
 // gate is one wait: what has been learnt so far.
 type gate struct {
-	r       *Rotator
-	s       state
-	workers []fleet.Worker
-	listed  time.Time
-	acks    map[string]ledger.Ack
-	ready   fleet.Readiness
-	before  int // workers at the last switch
-	least   int // of them that must still be there
+	r         *Rotator
+	s         state
+	workers   []fleet.Worker
+	listAgain time.Time
+	findings  fleet.Findings // nil before anybody was asked
+	ready     fleet.Readiness
+	before    int // workers at the last switch
+	least     int // of them that must still be there
 }
 
 // recall finds out how many workers there were at the last switch to another version. Those that were waived
@@ -102,7 +105,7 @@ func (g *gate) round(ctx context.Context) error {
 	if err := g.list(ctx); err != nil {
 		return err
 	}
-	everybody := g.acks == nil
+	everybody := g.findings == nil
 	if err := g.ask(ctx, everybody); err != nil {
 		return err
 	}
@@ -113,14 +116,15 @@ func (g *gate) round(ctx context.Context) error {
 }
 
 func (g *gate) list(ctx context.Context) error {
-	if !g.listed.IsZero() && time.Since(g.listed) < inventoryAge {
+	if time.Now().Before(g.listAgain) {
 		return nil
 	}
+	start := time.Now()
 	workers, err := g.r.Fleet.Workers(ctx)
 	if err != nil {
 		return err
 	}
-	g.workers, g.listed = workers, time.Now()
+	g.workers, g.listAgain = workers, time.Now().Add(max(inventoryAge, listingShare*time.Since(start)))
 	return nil
 }
 
@@ -132,29 +136,31 @@ func (g *gate) ask(ctx context.Context, everybody bool) error {
 	if err != nil {
 		return err
 	}
-	asked := g.workers
-	if everybody {
-		g.acks = make(map[string]ledger.Ack, len(g.workers))
-	} else {
+	asked, findings := g.workers, make(fleet.Findings, len(g.workers))
+	if !everybody {
 		asked = g.ready.Missing(g.workers)
 	}
-	acks, err := g.r.Ledger.Acks(ctx, g.s.secret.arn, fleet.ARNs(asked), now)
-	if err != nil {
+	q := g.s.question(g.r.Policy, g.s.pending.PublicKey(), now)
+	if err := g.r.ask(ctx, g.s.secret.arn, asked, q, findings); err != nil {
 		return err
 	}
-	for _, w := range asked {
-		if ack, found := acks[w.ARN]; found {
-			g.acks[w.ARN] = ack
-		} else {
-			delete(g.acks, w.ARN)
-		}
-	}
-	q := g.s.question(g.r.Policy, g.s.pending.PublicKey(), now)
 	if q.Waived, err = g.r.waived(ctx, g.s.secret.arn, now); err != nil {
 		return err
 	}
-	g.ready = fleet.Assess(g.workers, g.acks, q)
+	if !everybody {
+		for _, w := range asked {
+			delete(g.findings, w.ARN)
+		}
+		maps.Copy(g.findings, findings)
+		findings = g.findings
+	}
+	g.findings, g.ready = findings, fleet.Judge(g.workers, findings, q)
 	return nil
+}
+
+// ask puts what the workers' acknowledgements say now into findings.
+func (r *Rotator) ask(ctx context.Context, secretARN string, workers []fleet.Worker, q fleet.Question, findings fleet.Findings) error {
+	return r.Ledger.EachAck(ctx, secretARN, fleet.ARNs(workers), q.Now, func(a ledger.Ack) { findings[a.Worker] = q.Find(a) })
 }
 
 func (s state) question(p Policy, key keyset.PublicKey, now time.Time) fleet.Question {
@@ -178,15 +184,15 @@ func (g *gate) sameKeyset(ctx context.Context) error {
 func (g *gate) closed() error {
 	switch {
 	case !safeguard.Gate:
-	case len(g.ready.Expected) == 0 && !g.s.current.IsZero():
+	case g.ready.Expected == 0 && !g.s.current.IsZero():
 		return fmt.Errorf("%w: no running instance counts as a worker, %d are booting, and somebody may be using the current key", errNotReady, len(g.ready.Exempt))
 	case !g.ready.Reaches(g.r.Policy.Threshold):
 		return fmt.Errorf("%w: %s", errNotReady, g.ready.Summary())
 	case len(g.ready.Ready) < g.r.Policy.MinWorkers && !g.s.current.IsZero():
 		return fmt.Errorf("%w: at least %d must be: %s", errNotReady, g.r.Policy.MinWorkers, g.ready.Summary())
-	case len(g.ready.Expected)+len(g.ready.Waived) < g.least:
+	case g.ready.Expected+len(g.ready.Waived) < g.least:
 		return fmt.Errorf("%w: only %d workers are there, %d at the last switch, and ROTATESSH_MAX_SHRINK allows %d%% fewer: have they lost their tag? %s",
-			errNotReady, len(g.ready.Expected)+len(g.ready.Waived), g.before, g.r.Policy.MaxShrink, g.ready.Summary())
+			errNotReady, g.ready.Expected+len(g.ready.Waived), g.before, g.r.Policy.MaxShrink, g.ready.Summary())
 	}
 	return nil
 }

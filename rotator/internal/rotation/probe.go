@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,22 +12,29 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 )
 
 // probe logs in to a sample of the ready workers and gives their number. Nobody is probed while nobody is
 // ready, which the gate allows only for the very first key.
-func (r *Rotator) probe(ctx context.Context, ready fleet.Readiness, key ssh.Signer) (int, error) {
+func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readiness, key ssh.Signer) (int, error) {
 	sample := pick(ready, r.Policy.ProbeSample)
+	now, err := r.now()
+	if err != nil {
+		return 0, err
+	}
+	acks, err := r.Ledger.Acks(ctx, secretARN, fleet.ARNs(sample), now)
+	if err != nil {
+		return 0, err
+	}
 	var mu sync.Mutex
 	var failed []string
 	var g errgroup.Group
 	g.SetLimit(r.Policy.ProbeConcurrency)
 	for _, w := range sample {
 		g.Go(func() error {
-			ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.ProbeTimeout, fmt.Errorf("not done within %v: %w", r.Policy.ProbeTimeout, context.DeadlineExceeded))
-			defer cancel()
-			if err := r.Prober.Probe(ctx, w, ready.Acks[w.ARN], key); err != nil {
+			if err := r.probeOne(ctx, w, acks, key); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = append(failed, fmt.Sprintf("%s: %v", w.ID, err))
@@ -47,6 +55,16 @@ func (r *Rotator) probe(ctx context.Context, ready fleet.Readiness, key ssh.Sign
 	return len(sample), fmt.Errorf("logging in with the pending key failed on %d of %d workers tried: %s%s", len(failed), len(sample), strings.Join(failed[:min(named, len(failed))], "; "), more)
 }
 
+func (r *Rotator) probeOne(ctx context.Context, w fleet.Worker, acks map[string]ledger.Ack, key ssh.Signer) error {
+	a, found := acks[w.ARN]
+	if !found {
+		return errors.New("its acknowledgement has gone, so that nobody knows its host keys")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.ProbeTimeout, fmt.Errorf("not done within %v: %w", r.Policy.ProbeTimeout, context.DeadlineExceeded))
+	defer cancel()
+	return r.Prober.Probe(ctx, w, a, key)
+}
+
 // pick chooses up to n ready workers: as many different kinds of sshd settings and availability zones as
 // possible, and otherwise by chance.
 func pick(ready fleet.Readiness, n int) []fleet.Worker {
@@ -55,7 +73,7 @@ func pick(ready fleet.Readiness, n int) []fleet.Worker {
 	seen := make(map[string]bool)
 	var first, other []fleet.Worker
 	for _, w := range workers {
-		settings, zone := "settings "+ready.Acks[w.ARN].SettingsHash, "zone "+w.Zone
+		settings, zone := "settings "+ready.Findings[w.ARN].Settings, "zone "+w.Zone
 		if seen[settings] && seen[zone] {
 			other = append(other, w)
 			continue

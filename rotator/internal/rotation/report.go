@@ -43,7 +43,7 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 func (r *Rotator) reportFinished(ctx context.Context, req request, s state, ready fleet.Readiness) {
 	report := readinessReport(ready)
 	report.Passed, report.Message = true, "the new key is current"
-	if len(ready.Expected) == 0 {
+	if ready.Expected == 0 {
 		report.Message = "the new key is current; completed by a later run"
 		if _, found, err := r.findReport(ctx, s, "finishSecret"); found || err != nil {
 			return
@@ -121,6 +121,7 @@ func (r *Rotator) retirement(ctx context.Context, s state, key keyset.PublicKey)
 	if err != nil {
 		return fleet.Retirement{}, 0, err
 	}
-	acks, err := r.Ledger.Acks(ctx, s.secret.arn, fleet.ARNs(workers), now)
-	return fleet.Retired(workers, acks, key.Fingerprint()), len(workers), err
+	answers := make(map[string]ledger.Accepted, len(workers))
+	err = r.Ledger.EachAck(ctx, s.secret.arn, fleet.ARNs(workers), now, func(a ledger.Ack) { answers[a.Worker] = fleet.RetiredAt(a, key.Fingerprint()) })
+	return fleet.SortRetired(workers, answers), len(workers), err
 }

@@ -43,6 +43,7 @@ type Keysets interface {
 // Acks reads acknowledgements.
 type Acks interface {
 	Acks(ctx context.Context, secretARN string, workers []string, now time.Time) (map[string]ledger.Ack, error)
+	EachAck(ctx context.Context, secretARN string, workers []string, now time.Time, f func(ledger.Ack)) error
 }
 
 // Ledger is what the rotator reads and writes in the ledger.

@@ -21,7 +21,7 @@ func (r *Rotator) testSecret(ctx context.Context, req request) error {
 	s, ready, err := r.untilUnchanged(ctx, req)
 	report := readinessReport(ready)
 	if err == nil {
-		report.Probed, err = r.probe(ctx, ready, s.pending.Signer())
+		report.Probed, err = r.probe(ctx, req.secretARN, ready, s.pending.Signer())
 	}
 	report.Passed, report.Message = err == nil, "the fleet is ready"
 	if err != nil {
@@ -68,19 +68,19 @@ func (r *Rotator) check(ctx context.Context, req request, s state) error {
 	if err != nil {
 		return err
 	}
-	acks, err := r.Ledger.Acks(ctx, req.secretARN, fleet.ARNs(workers), now)
-	if err != nil {
+	q := s.question(r.Policy, s.current.PublicKey(), now)
+	findings := make(fleet.Findings, len(workers))
+	if err := r.ask(ctx, req.secretARN, workers, q, findings); err != nil {
 		return err
 	}
 	if s.current.IsZero() || s.published || len(workers) == 0 {
 		r.Log.Info("no worker can be ready yet", zap.Int("workers", len(workers)))
 		return nil
 	}
-	q := s.question(r.Policy, s.current.PublicKey(), now)
 	if q.Waived, err = r.waived(ctx, req.secretARN, now); err != nil {
 		return err
 	}
-	ready := fleet.Assess(workers, acks, q)
+	ready := fleet.Judge(workers, findings, q)
 	if !ready.Reaches(r.Policy.Threshold) {
 		return fmt.Errorf("checking before the first rotation: %w: %s", errNotReady, ready.Summary())
 	}
@@ -89,7 +89,7 @@ func (r *Rotator) check(ctx context.Context, req request, s state) error {
 
 func readinessReport(ready fleet.Readiness) ledger.Report {
 	return ledger.Report{
-		Expected: len(ready.Expected), Ready: len(ready.Ready), Reasons: ready.Reasons,
+		Expected: ready.Expected, Ready: len(ready.Ready), Reasons: ready.Reasons,
 		Laggards: ready.Laggards[:min(len(ready.Laggards), maxLaggards)], Waived: ready.Waived[:min(len(ready.Waived), maxLaggards)],
 	}
 }
