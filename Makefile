@@ -41,7 +41,8 @@ openssh: ## find an OpenSSH server, or bring one along
 demo: build openssh ## rotate a fleet of real sshd's on this machine (DEMO_FLAGS='--workers 10')
 	ROTATESSH_SSHD=$$(cat $(BUILD)/sshd.path) $(BIN)/rotatessh demo $(DEMO_FLAGS)
 
-test: lint vet unit ## lint, vet and every test, among them the demo end to end
+test: SHORT = 1
+test: lint vet unit faults ## lint, vet and every test, among them the demo end to end
 
 unit: openssh ## every test
 	@$(if $(RACE),,echo "not run: the race detector, since there is no C compiler")
@@ -74,7 +75,7 @@ bench-gate: ## how long the rotator takes to judge 100,000 workers, and its memo
 vuln: ## known vulnerabilities in what we depend on
 	$(GOVULNCHECK) ./...
 
-include packaging/packaging.mk
+include agent/internal/trial/trial.mk packaging/packaging.mk
 
 clean: ## remove what the other targets made
 	rm -rf $(BIN) $(BUILD) dist

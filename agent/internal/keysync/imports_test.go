@@ -55,7 +55,7 @@ func rules() []rule {
 	return []rule{
 		{in: []string{"agent/..."}, never: []string{"rotator/..."}, why: "the agent must not be able to hold a private key"},
 		{
-			in: []string{"agent/..."}, except: []string{"agent/internal/sshdconf/sshdtest"},
+			in: []string{"agent/..."}, except: []string{"agent/internal/sshdconf/sshdtest", "agent/internal/trial"},
 			never: []string{"crypto/ed25519", "crypto/ecdsa", "crypto/x509", "encoding/pem"},
 			why:   "the agent handles public keys only, and only as keyset has them",
 		},
@@ -76,11 +76,11 @@ func rules() []rule {
 			never: sdk, why: "what works on the machine works without AWS",
 		},
 		{
-			in: []string{"agent/..."}, except: []string{"agent/internal/account", "agent/internal/sshdconf", "agent/internal/sshdconf/sshdtest", "agent/internal/userfile/faults"},
+			in: []string{"agent/..."}, except: []string{"agent/internal/account", "agent/internal/sshdconf", "agent/internal/sshdconf/sshdtest", "agent/internal/userfile/faults", "agent/internal/trial"},
 			never: []string{"os/exec"}, why: "other programs run only to look accounts up and to ask sshd for its configuration",
 		},
 		{
-			in: []string{"agent/..."}, except: []string{"agent/cmd/rotatessh-agent", "agent/internal/wake"},
+			in: []string{"agent/..."}, except: []string{"agent/cmd/rotatessh-agent", "agent/internal/wake", "agent/internal/trial"},
 			never: []string{"github.com/aws/aws-sdk-go-v2/service/..."}, why: "AWS is spoken to in few places",
 		},
 		{in: []string{"agent/..."}, never: []string{"log", "log/slog", "unsafe", "C"}, why: "zap logs, and nothing here needs to go around the type system"},
@@ -122,7 +122,7 @@ func TestForbiddenImports(t *testing.T) {
 // What the agent's program is made of, dependencies of dependencies included.
 func TestProgramIsMadeOfNothingElse(t *testing.T) {
 	never := []string{
-		"rotator/...", "common/localaws/...", "agent/internal/sshdconf/sshdtest", "agent/internal/userfile/faults", // the first signs, the others are for tests
+		"rotator/...", "common/localaws/...", "agent/internal/sshdconf/sshdtest", "agent/internal/userfile/faults", "agent/internal/trial", // the first signs, the others are for tests
 		"testing", "net/http/pprof", "expvar", "plugin",
 		"github.com/aws/aws-sdk-go-v2/service/ec2", "github.com/aws/aws-sdk-go-v2/service/lambda", "github.com/aws/aws-sdk-go-v2/service/ssm",
 	}

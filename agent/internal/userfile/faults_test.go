@@ -39,9 +39,9 @@ func TestFaultsTearNothingAndLoseNothing(t *testing.T) {
 func TestFaultsUnderTheServicesAccount(t *testing.T) {
 	needRoot(t)
 	program := copyProgram(t)
-	total := allFaults(t, func(ctx context.Context, s *faults.Site, wrap []string) (string, error) {
-		if wrap != nil {
-			return runRewrite(ctx, s, wrap) // strace would need the capabilities too
+	total := allFaults(t, func(ctx context.Context, s *faults.Site, trace *faults.Trace) (string, error) {
+		if trace != nil {
+			return runRewrite(ctx, s, trace) // strace would need the capabilities too
 		}
 		cmd := helper(ctx, "rewrite", nil, targetEnv(Target{UID: s.UID, GID: s.GID, Home: s.Home, Path: s.File})...)
 		cmd.Path = program
@@ -78,8 +78,8 @@ func copyProgram(t *testing.T) (path string) {
 // The matrix finds out the writer that everybody writes first.
 func TestFaultsFindANaiveWriterOut(t *testing.T) {
 	needRoot(t)
-	total := allFaults(t, func(ctx context.Context, s *faults.Site, wrap []string) (string, error) {
-		if wrap != nil {
+	total := allFaults(t, func(ctx context.Context, s *faults.Site, trace *faults.Trace) (string, error) {
+		if trace != nil {
 			return faults.Applied, faults.ErrNotRun
 		}
 		ctx, cancel := context.WithTimeout(ctx, time.Second) // it waits for a FIFO's other end for ever

@@ -87,7 +87,11 @@ func helpRewrite() {
 }
 
 // runRewrite is a faults.Runner.
-func runRewrite(ctx context.Context, s *faults.Site, wrap []string) (string, error) {
+func runRewrite(ctx context.Context, s *faults.Site, trace *faults.Trace) (string, error) {
+	var wrap []string
+	if trace != nil {
+		wrap = trace.Wrap()
+	}
 	cmd := helper(ctx, "rewrite", wrap, targetEnv(Target{UID: s.UID, GID: s.GID, Home: s.Home, Path: s.File})...)
 	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err

@@ -31,20 +31,24 @@ const (
 const inside = "ROTATESSH_TEST_MACHINE"
 
 // Main is for TestMain. It runs the tests, on a private machine if that can be had, and does not return.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(OnMachine(m.Run)) }
+
+// OnMachine runs f on a private machine if that can be had, in a process of its own, and otherwise here. It gives f's result, which
+// is the exit status. A program calls it first of all: the other process starts from its beginning.
+func OnMachine(f func() int) int {
 	if os.Getenv(inside) != "" {
 		if err := furnish(); err != nil {
 			fmt.Fprintln(os.Stderr, "sshdtest: furnishing the private machine:", err)
-			os.Exit(1)
+			return 1
 		}
-		os.Exit(m.Run())
+		return f()
 	}
 	if os.Geteuid() == 0 {
 		if code, err := reenter(); err == nil {
-			os.Exit(code)
+			return code
 		}
 	}
-	os.Exit(m.Run())
+	return f()
 }
 
 // Private reports whether this is a private machine.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ type Injection struct {
 	Call   string // its name
 	Result string // an error's name, or "retval=N" for a success that did nothing
 	On     string // matches the call in strace's record
+	Folder bool   // leave out of account what has nothing to do with .ssh or a name in it
 }
 
 // What injections aim at.
@@ -23,17 +25,38 @@ const (
 	regexpFolder = `^fsync\(\d+</[^>]*/\.ssh>\)`
 )
 
-// strace is the command in front of the program under test. The record goes to a file, and -y names each descriptor's path.
-func strace(record, call, inject string) ([]string, error) {
+// A Trace says how the program under test is to be run under strace.
+type Trace struct {
+	program string
+	options []string
+}
+
+// trace makes one whose record goes to a file of the site; -y names each descriptor's path. When is which of its thread's calls fails; 0
+// for none.
+func (in *Injection) trace(s *Site, when int) (*Trace, error) {
 	program, err := exec.LookPath("strace")
 	if err != nil {
 		return nil, fmt.Errorf("%w: needs strace", ErrNotRun)
 	}
-	wrap := []string{program, "-f", "-qq", "-y", "-s", "64", "-o", record, "-e", "trace=" + call, "-e", "signal=none"}
-	if inject != "" {
-		wrap = append(wrap, "-e", "inject="+inject)
+	options := []string{"-qq", "-y", "-s", "64", "-o", recordFile(s), "-e", "trace=" + in.Call, "-e", "signal=none"}
+	if in.Folder {
+		options = append(options, "-P", s.Folder)
 	}
-	return append(wrap, "--"), nil
+	if when > 0 {
+		options = append(options, "-e", "inject="+in.expression(when))
+	}
+	return &Trace{program, options}, nil
+}
+
+// Wrap is what the program's command line is to begin with.
+func (t *Trace) Wrap() []string {
+	return slices.Concat([]string{t.program, "-f"}, t.options, []string{"--"})
+}
+
+// Attach is a command that traces threads of a running program, and neither threads nor processes that they start. Calls count from
+// when it has attached.
+func (t *Trace) Attach(threads []string) []string {
+	return slices.Concat([]string{t.program}, t.options, []string{"-p", strings.Join(threads, ",")})
 }
 
 // A call is a line of a record.
@@ -76,19 +99,22 @@ func (in *Injection) count(calls []call) int {
 	return 0
 }
 
-// hit reports whether the call that failed is the one that was meant. A thread's injected call may be recorded in two parts.
-func (in *Injection) hit(calls []call) bool {
+// hit reports whether the first call that failed is the one that was meant, and whether it was the only one: each thread has its own
+// count. An injected call may be recorded in two parts.
+func (in *Injection) hit(calls []call) (first, alone bool) {
 	aim := regexp.MustCompile(in.On)
 	begun := map[string]string{}
+	injected := 0
 	for _, c := range calls {
 		if strings.HasPrefix(c.text, in.Call+"(") {
 			begun[c.thread] = c.text
 		}
 		if c.injected {
-			return aim.MatchString(begun[c.thread])
+			injected++
+			first = first || injected == 1 && aim.MatchString(begun[c.thread])
 		}
 	}
-	return false
+	return first, injected == 1
 }
 
 func (in *Injection) expression(when int) string {

@@ -206,7 +206,9 @@ func owners() []Row {
 		{Name: "file is another user's", Codes: []string{"owner"}, Short: true, Arrange: give(file, UserID+1)},
 		{Name: "folder is another user's", Codes: []string{"owner"}, Short: true, Arrange: give(folder, UserID+1)},
 		{Name: "home is another user's", Codes: []string{"owner"}, Arrange: give(home, UserID+1)},
-		{Name: "file is root's", Codes: []string{Applied}, Arrange: give(file, 0)},
+		{Name: "file is root's", Codes: []string{Applied}, Arrange: func(s *Site) error {
+			return errors.Join(give(file, 0)(s), os.Chmod(s.File, 0o644)) // sshd reads it as the user
+		}},
 		{Name: "folder is root's", Codes: []string{Applied}, Arrange: give(folder, 0)},
 	}
 }
@@ -319,7 +321,7 @@ func calls() []Row {
 	temp, folder := regexpTemp, regexpFolder
 	row := func(short bool, call, result, on string, codes ...string) Row {
 		return Row{Name: fmt.Sprintf("%s of the %s: %s", call, map[string]string{temp: "temporary file", folder: "folder"}[on], result),
-			Inject: &Injection{Call: call, Result: result, On: on}, Codes: codes, Short: short}
+			Inject: &Injection{Call: call, Result: result, On: on, Folder: on == folder || call == "openat" || call == "renameat"}, Codes: codes, Short: short}
 	}
 	return []Row{
 		row(true, "openat", "EIO", temp, "io"), row(false, "openat", "ENOSPC", temp, "no-space"), row(false, "openat", "EINTR", temp, Applied),

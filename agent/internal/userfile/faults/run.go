@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,9 @@ import (
 	"time"
 )
 
-// A Runner runs the program under test once on the site, in a process of its own whose command line begins with wrap. It returns the
+// A Runner runs the program under test once on the site, in a process of its own, and under strace if trace is not nil. It returns the
 // failure code that the program reported, or Applied.
-type Runner func(ctx context.Context, s *Site, wrap []string) (code string, err error)
+type Runner func(ctx context.Context, s *Site, trace *Trace) (code string, err error)
 
 // Options say how to run the rows.
 type Options struct {
@@ -83,6 +84,7 @@ type result struct {
 	verdict Verdict
 	codes   []string
 	notRun  error
+	when    int // which of its thread's calls the injection aims at; 0 before the first run
 }
 
 func (r *result) wrong() bool {
@@ -106,67 +108,67 @@ func (r *result) print(out io.Writer) {
 // once runs the row on a site of its own.
 func (r *result) once(ctx context.Context, dir string, run Runner) error {
 	if r.row.Inject == nil {
-		return r.attempt(ctx, dir, nil, run)
+		return r.attempt(ctx, dir, 0, run)
 	}
-	var when int
-	err := onSite(dir, r.row, func(s *Site) error {
-		wrap, err := strace(recordFile(s), r.row.Inject.Call, "")
-		if err != nil {
-			return err
-		}
-		if _, err := run(ctx, s, wrap); err != nil {
-			return err
-		}
-		calls, err := readRecord(recordFile(s))
-		when = r.row.Inject.count(calls)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if when == 0 {
-		return fmt.Errorf("no %s that matches %s", r.row.Inject.Call, r.row.Inject.On)
-	}
-	return r.aim(ctx, dir, when, run)
-}
-
-// errMissed says that another call than the one aimed at failed: threads take turns differently in each run.
-var errMissed = errors.New("the injection hit another call")
-
-func (r *result) aim(ctx context.Context, dir string, when int, run Runner) (err error) {
-	for try := range 40 {
-		// First where it was, then around it.
-		at := when + []int{0, -1, 1, -2, 2, -3, 3, 0}[try%8]
-		if at < 1 {
-			continue
-		}
-		if err = r.attempt(ctx, dir, r.row.Inject, run, at); !errors.Is(err, errMissed) {
-			return err
+	// Threads take turns differently in each run, so that the call may come at another place than the last time.
+	err := errMissed
+	for try := 0; try < maxTries && errors.Is(err, errMissed); try++ {
+		if r.when == 0 {
+			err = r.look(ctx, dir, run)
+		} else {
+			err = r.attempt(ctx, dir, r.when, run)
 		}
 	}
 	return err
 }
 
-// attempt is one run that counts, unless its injection missed.
-func (r *result) attempt(ctx context.Context, dir string, in *Injection, run Runner, when ...int) error {
+// errMissed says that another call than the one aimed at failed, or none.
+var errMissed = fmt.Errorf("%w: the injection missed its call", ErrNotRun)
+
+// maxTries bounds how often it is aimed for one run. Nearly every shot hits, except at calls that the whole program makes.
+const maxTries = 40
+
+// look runs the row without an injection to find out where the call comes. It never hits.
+func (r *result) look(ctx context.Context, dir string, run Runner) error {
 	return onSite(dir, r.row, func(s *Site) error {
-		var wrap []string
+		trace, err := r.row.Inject.trace(s, 0)
+		if err != nil {
+			return err
+		}
+		if _, err := run(ctx, s, trace); err != nil {
+			return err
+		}
+		calls, err := readRecord(recordFile(s))
+		if err != nil {
+			return err
+		}
+		r.when = r.row.Inject.count(calls)
+		return errMissed
+	})
+}
+
+// attempt is one run that counts, unless its injection missed: then the next one aims at where the call came this time.
+func (r *result) attempt(ctx context.Context, dir string, when int, run Runner) error {
+	return onSite(dir, r.row, func(s *Site) error {
+		var trace *Trace
 		var err error
-		if in != nil {
-			if wrap, err = strace(recordFile(s), in.Call, in.expression(when[0])); err != nil {
+		if when > 0 {
+			if trace, err = r.row.Inject.trace(s, when); err != nil {
 				return err
 			}
 		}
 		s.Freeze()
 		stop := s.watch()
-		code, err := run(ctx, s, wrap)
+		code, err := run(ctx, s, trace)
 		seen := stop()
-		if in != nil {
+		if when > 0 {
 			calls, recordErr := readRecord(recordFile(s))
 			if recordErr != nil {
 				return recordErr
 			}
-			if !in.hit(calls) {
+			// What comes of other calls that fail too is not this row's business, unless the program copes with them.
+			if first, alone := r.row.Inject.hit(calls); !first || err != nil && !alone {
+				r.when = cmp.Or(r.row.Inject.count(calls), r.when)
 				return errMissed
 			}
 		}
