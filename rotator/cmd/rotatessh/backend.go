@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/keystore"
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
 // backend is AWS as the commands see it.
@@ -87,31 +87,11 @@ func hintAWS(err error) error {
 	return err
 }
 
-// age says how long ago t was, in the largest unit that fits. AWS's time is known to a few seconds only, so
-// that something may seem to come from the future.
-func age(now, t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return short(max(0, now.Sub(t))) + " ago"
-}
+// age says how long ago t was.
+func age(now, t time.Time) string { return report.Age(now, t) }
 
-// due says when t comes, or that it has come.
-func due(now, t time.Time) string {
-	if !now.Before(t) {
-		return age(now, t)
-	}
-	return "in " + short(t.Sub(now))
-}
+// short gives d in the largest unit that fits.
+func short(d time.Duration) string { return report.Short(d) }
 
-func short(d time.Duration) string {
-	switch {
-	case d < 100*time.Second:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < 100*time.Minute:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
+// printable replaces control characters: workers write parts of what is shown, and a terminal obeys some.
+func printable(s string) string { return report.Printable(s) }

@@ -1,111 +1,75 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"maps"
-	"slices"
-	"strings"
-	"text/tabwriter"
-	"time"
+	"context"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
-// history is what report prints as JSON.
-type history struct {
-	At        time.Time       `json:"at"`
-	SecretARN string          `json:"secretArn"`
-	Waivers   []ledger.Waiver `json:"waivers"`
-	Reports   []ledger.Report `json:"reports"` // the newest first
+type reportFlags struct {
+	viewFlags
+	history int32
 }
 
 func newReport(g *globals) *cobra.Command {
-	var asJSON bool
-	var limit int32
+	var f reportFlags
 	c := &cobra.Command{
 		Use:   "report",
-		Short: "Show how the last rotations went",
-		Long: `Report shows the records that the rotator has left of each step and of each request by
-an operator, the newest first: how many workers were ready, which were not and why,
-which were waived, and the waivers that are in force now. It reads no private key.`,
+		Short: "Show the fleet, how fast it followed, and how the last rotations went",
+		Long: `Report shows what status shows, how many workers there are for each reason to be not
+ready, and the records that the rotator has left of each step and of each request by an
+operator, the newest first: how many workers were ready, which were not and why, which
+were waived. It reads no private key.
+
+Time to ready is, for a worker, the time of the acknowledgement by which it became ready
+less the time at which the keyset with the new key was published; time to retired, that
+of the acknowledgement by which its sshd refused the old key less the time at which that
+key ended. p50 and p99 are nearest-rank percentiles over all workers that count: a dash
+means that so many are not there yet. The times are AWS's as each machine knows it, good
+to about a second.
+
+With --watch the report is shown again at each change, until nothing of a rotation is
+left to do; see "rotatessh status --help".`,
 		Example: `  rotatessh report
-  rotatessh report --limit 100 --json | jq '.reports[] | select(.passed | not)'`,
+  rotatessh report --state silent --limit 0
+  rotatessh report --watch
+  rotatessh report --history 100 --json | jq '.reports[] | select(.passed | not)'`,
 		Args: usageArgs(noArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if limit < 1 || limit > 1000 {
-				return usagef("--limit is %d and must be from 1 to 1000", limit)
-			}
-			return hintAWS(g.report(c, limit, asJSON))
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.report(c, f)) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	c.Flags().Int32Var(&limit, "limit", 20, "how `many` records")
+	f.register(c)
+	c.Flags().Int32Var(&f.history, "history", defaultRecords, "show so `many` records of the rotator's")
 	return c
 }
 
-func (g *globals) report(c *cobra.Command, limit int32, asJSON bool) error {
-	ctx := c.Context()
-	b, err := g.open(c, defaultTag)
+func (g *globals) report(c *cobra.Command, f reportFlags) error {
+	if err := f.validate(c); err != nil {
+		return err
+	}
+	if f.history < 1 || f.history > 1000 {
+		return usagef("--history is %d and must be from 1 to 1000", f.history)
+	}
+	b, err := g.open(c, f.tag)
 	if err != nil {
 		return err
 	}
-	secret, err := b.describe(ctx)
-	if err != nil {
-		return err
-	}
-	h := history{At: b.now(), SecretARN: secret.ARN}
-	if h.Reports, err = b.ledger.Reports(ctx, secret.ARN, limit); err != nil {
-		return err
-	}
-	newestFirst(h.Reports)
-	if h.Waivers, err = b.ledger.Waivers(ctx, secret.ARN, h.At); err != nil {
-		return err
-	}
-	if asJSON {
-		return printJSON(c.OutOrStdout(), h)
-	}
-	return h.print(c.OutOrStdout())
-}
-
-func (h history) print(w io.Writer) error {
-	if len(h.Reports) == 0 {
-		fmt.Fprintln(w, "no rotation has left a record yet")
-	}
-	for _, waiver := range h.Waivers {
-		fmt.Fprintf(w, "waived: %s, ends %s, by %s: %s\n", waiver.Worker, due(h.At, waiver.Until), printable(waiver.Actor), printable(waiver.Reason))
-	}
-	for _, r := range h.Reports {
-		if err := h.printReport(w, r); err != nil {
-			return err
+	look := func(ctx context.Context) (report.Report, error) { return b.overview(ctx, f.user, f.history) }
+	if f.follow.watch {
+		var show shower = newTextView(c.OutOrStdout(), f.selection)
+		if f.json {
+			show = &jsonView{w: c.OutOrStdout(), selection: f.selection}
 		}
+		return f.follow.run(c.Context(), look, show)
 	}
-	return nil
-}
-
-func (h history) printReport(w io.Writer, r ledger.Report) error {
-	fmt.Fprintf(w, "%s %s %s, generation %d, version %s: %s\n", age(h.At, r.At), r.Phase, map[bool]string{true: "passed", false: "failed"}[r.Passed],
-		r.Generation, dash(r.VersionID), printable(r.Message))
-	if r.Asked != "" {
-		fmt.Fprintf(w, "  asked for by %s\n", printable(r.Asked))
+	r, err := look(c.Context())
+	if err != nil {
+		return err
 	}
-	if r.Expected > 0 {
-		fmt.Fprintf(w, "  %d of %d workers ready, %d tried by logging in%s\n", r.Ready, r.Expected, r.Probed, reasons(r.Reasons))
+	if f.json {
+		r.Workers, _ = r.Select(f.selection)
+		return printJSON(c.OutOrStdout(), r)
 	}
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, l := range slices.Concat(r.Laggards, r.Waived) {
-		fmt.Fprintf(out, "  %s\t%s\t%s\n", ledger.InstanceID(l.Worker), printable(l.Code), printable(l.Message))
-	}
-	return out.Flush()
-}
-
-// reasons lists how many workers there were for each code.
-func reasons(counts map[string]int) string {
-	var s strings.Builder
-	for _, code := range slices.Sorted(maps.Keys(counts)) {
-		fmt.Fprintf(&s, ", %d %s", counts[code], printable(code))
-	}
-	return s.String()
+	return r.WriteText(c.OutOrStdout(), f.selection)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
 type rotateFlags struct {
@@ -187,11 +188,10 @@ func (b *backend) explainIncomplete(ctx context.Context, s secretInfo) error {
 	if err != nil {
 		reports = nil // the labels alone say enough to go on
 	}
-	newestFirst(reports)
 	if err := b.addAges(ctx, &s); err != nil {
 		return err
 	}
-	r := rotationOf(s, reports)
+	r := report.RotationOf(s.Secret, reports)
 	text := fmt.Sprintf("an earlier rotation of %q is not complete: version %s is pending since %s", s.Name, s.pending(), age(b.now(), r.Since))
 	if r.Message != "" {
 		text += "; its last failure: " + printable(r.Message)

@@ -9,52 +9,24 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
 const (
-	labelCurrent  = "AWSCURRENT"
-	labelPending  = "AWSPENDING"
-	labelPrevious = "AWSPREVIOUS"
+	labelCurrent  = report.LabelCurrent
+	labelPending  = report.LabelPending
+	labelPrevious = report.LabelPrevious
 )
 
-// secretInfo is what Secrets Manager says about the key-pair secret; values are not part of it.
-type secretInfo struct {
-	Name            string        `json:"name"`
-	ARN             string        `json:"arn"`
-	RotationEnabled bool          `json:"rotationEnabled"`
-	LastRotated     time.Time     `json:"lastRotated,omitzero"`
-	NextRotation    time.Time     `json:"nextRotation,omitzero"`
-	Versions        []versionInfo `json:"versions"`
-}
-
-// versionInfo is one version of the secret that bears a label.
-type versionInfo struct {
-	ID      string    `json:"versionId"`
-	Labels  []string  `json:"labels"`
-	Created time.Time `json:"created,omitzero"`
-	// Fingerprint and State are the keyset's, and empty for a key that it does not hold.
-	Fingerprint string    `json:"fingerprint,omitempty"`
-	State       string    `json:"state,omitempty"`
-	NotAfter    time.Time `json:"notAfter,omitzero"`
-}
+// secretInfo is what Secrets Manager says about the key-pair secret.
+type secretInfo struct{ report.Secret }
 
 // holder is the version that a label marks, or "".
-func (s secretInfo) holder(label string) string {
-	for _, v := range s.Versions {
-		if slices.Contains(v.Labels, label) {
-			return v.ID
-		}
-	}
-	return ""
-}
+func (s secretInfo) holder(label string) string { return s.Holder(label) }
 
 // pending is the version of a rotation that is not complete, or "".
-func (s secretInfo) pending() string {
-	if v := s.holder(labelPending); v != s.holder(labelCurrent) {
-		return v
-	}
-	return ""
-}
+func (s secretInfo) pending() string { return s.Pending() }
 
 // describe reads the labels of the key-pair secret.
 func (b *backend) describe(ctx context.Context) (secretInfo, error) {
@@ -62,15 +34,15 @@ func (b *backend) describe(ctx context.Context) (secretInfo, error) {
 	if err != nil {
 		return secretInfo{}, fmt.Errorf("describing secret %q: %w", b.secret, err)
 	}
-	s := secretInfo{
+	s := secretInfo{report.Secret{
 		Name: aws.ToString(out.Name), ARN: aws.ToString(out.ARN), RotationEnabled: aws.ToBool(out.RotationEnabled),
 		LastRotated: aws.ToTime(out.LastRotatedDate), NextRotation: aws.ToTime(out.NextRotationDate),
-		Versions: []versionInfo{},
-	}
+		Versions: []report.Version{},
+	}}
 	for id, labels := range out.VersionIdsToStages {
-		s.Versions = append(s.Versions, versionInfo{ID: id, Labels: slices.Sorted(slices.Values(labels))})
+		s.Versions = append(s.Versions, report.Version{ID: id, Labels: slices.Sorted(slices.Values(labels))})
 	}
-	slices.SortFunc(s.Versions, func(a, b versionInfo) int {
+	slices.SortFunc(s.Versions, func(a, b report.Version) int {
 		return strings.Compare(strings.Join(a.Labels, " ")+a.ID, strings.Join(b.Labels, " ")+b.ID)
 	})
 	return s, nil

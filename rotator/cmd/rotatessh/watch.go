@@ -9,6 +9,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
 const (
@@ -83,7 +84,7 @@ func (w *watcher) look(ctx context.Context) (bool, error) {
 	if err := w.showFailures(ctx); err != nil {
 		return false, err
 	}
-	f, err := w.b.fleetState(ctx, secret.ARN)
+	f, err := w.b.facts(ctx, secret, w.user)
 	if err != nil {
 		return false, err
 	}
@@ -99,36 +100,31 @@ func (w *watcher) look(ctx context.Context) (bool, error) {
 
 // count fills in what the keyset and the workers say about the new key, while it is pending: once it is
 // current the keyset is another one, which workers have yet to acknowledge.
-func (w *watcher) count(f fleetState) {
+func (w *watcher) count(f report.Facts) {
 	key, published := w.newKey(f)
 	if published {
-		w.result.Fingerprint, w.result.Generation = key.PublicKey.Fingerprint(), f.doc.Keyset.Generation
+		w.result.Fingerprint, w.result.Generation = key.PublicKey.Fingerprint(), f.Document.Keyset.Generation
 	}
 	if published && key.State != keyset.Pending {
 		return
 	}
-	w.result.Expected, w.result.Ready = 0, 0
-	for _, row := range f.rows(w.user, w.b.now()) {
-		if row.State == stateBooting {
-			continue
-		}
-		w.result.Expected++
-		if published && row.State == stateReady {
-			w.result.Ready++
-		}
+	summary := report.New(f).Summary
+	w.result.Expected, w.result.Ready = summary.Expected, 0
+	if published {
+		w.result.Ready = summary.Ready
 	}
 }
 
-func (w *watcher) newKey(f fleetState) (keyset.Key, bool) {
-	i := slices.IndexFunc(f.doc.Keyset.Keys, func(k keyset.Key) bool { return k.VersionID == w.result.VersionID && k.State != keyset.Retiring })
+func (w *watcher) newKey(f report.Facts) (keyset.Key, bool) {
+	i := slices.IndexFunc(f.Document.Keyset.Keys, func(k keyset.Key) bool { return k.VersionID == w.result.VersionID && k.State != keyset.Retiring })
 	if i < 0 {
 		return keyset.Key{}, false
 	}
-	return f.doc.Keyset.Keys[i], true
+	return f.Document.Keyset.Keys[i], true
 }
 
 // step names what the rotation is at, as far as it shows from outside.
-func (w *watcher) step(f fleetState, switched bool) string {
+func (w *watcher) step(f report.Facts, switched bool) string {
 	_, published := w.newKey(f)
 	switch {
 	case switched:
@@ -143,7 +139,7 @@ func (w *watcher) step(f fleetState, switched bool) string {
 
 // complete takes down how the rotation ended. A look may have missed the moment when all were ready; the
 // rotator's report has it.
-func (w *watcher) complete(f fleetState) {
+func (w *watcher) complete(f report.Facts) {
 	w.result.Completed = true
 	for _, r := range w.reports {
 		if r.VersionID == w.result.VersionID && r.Passed && r.Expected > 0 {
@@ -151,7 +147,7 @@ func (w *watcher) complete(f fleetState) {
 			break
 		}
 	}
-	for _, k := range f.doc.Keyset.Keys {
+	for _, k := range f.Document.Keyset.Keys {
 		if k.State == keyset.Retiring && k.VersionID == w.result.PreviousVersionID {
 			w.result.OldKeyUntil = k.NotAfter
 		}
@@ -176,7 +172,7 @@ func (w *watcher) showFailures(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	newestFirst(reports)
+	slices.SortStableFunc(reports, func(a, b ledger.Report) int { return b.At.Compare(a.At) }) // the ledger gives them by generation and then by name
 	w.reports = reports
 	for _, r := range slices.Backward(reports) {
 		if r.Passed || r.VersionID != w.result.VersionID || !r.At.After(w.shown[r.Phase]) {
@@ -187,9 +183,4 @@ func (w *watcher) showFailures(ctx context.Context) error {
 		w.display.line(fmt.Sprintf("%s failed, AWS will retry: %s", r.Phase, printable(r.Message)))
 	}
 	return nil
-}
-
-// newestFirst sorts reports by time; the ledger gives them by generation and then by name.
-func newestFirst(reports []ledger.Report) {
-	slices.SortStableFunc(reports, func(a, b ledger.Report) int { return b.At.Compare(a.At) })
 }

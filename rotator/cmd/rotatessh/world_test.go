@@ -160,7 +160,7 @@ func (w *world) follow(ctx context.Context, doc keystore.Document) {
 		}
 		ack := ledger.Ack{
 			Worker: m.ARN, SecretARN: w.arn, KeysetARN: doc.ARN, KeysetVersionID: doc.VersionID, Generation: doc.Keyset.Generation, Pass: w.pass,
-			Outcome: ledger.Applied, Users: []ledger.User{user}, Port: w.sshd.Port, AgentVersion: "v0.0.1", ReportedAt: time.Now(),
+			Outcome: ledger.Applied, Users: []ledger.User{user}, Port: w.sshd.Port, AgentVersion: "v0.0.1", AppliedAt: time.Now(), ReportedAt: time.Now(),
 		}
 		for _, kind := range []string{"ed25519", "ecdsa"} {
 			ack.HostKeys = append(ack.HostKeys, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(w.sshd.HostKeys[kind]))))

@@ -84,8 +84,9 @@ func (r Readiness) Missing(workers []Worker) []Worker {
 // Finding is what an acknowledgement says in answer to a Question. It is kept in the acknowledgement's place:
 // those of a large fleet would not fit into the memory of a function.
 type Finding struct {
-	Code, Message string // the first thing that the worker lacks; empty if it is ready
-	Settings      string // hash of its sshd's effective settings
+	Code, Message string    // the first thing that the worker lacks; empty if it is ready
+	Settings      string    // hash of its sshd's effective settings
+	Since         time.Time // AWS time at which what it acknowledges came to be so
 }
 
 // Findings are those of a fleet, by worker ARN.
@@ -95,7 +96,7 @@ type Findings map[string]Finding
 func (q Question) Find(a ledger.Ack) Finding {
 	code, message := q.judge(a)
 	// Copies: a part of an acknowledgement's text would keep the whole answer of which it came in memory.
-	return Finding{Code: strings.Clone(code), Message: strings.Clone(message), Settings: unique.Make(clip(a.SettingsHash, 128)).Value()}
+	return Finding{Code: strings.Clone(code), Message: strings.Clone(message), Settings: unique.Make(clip(a.SettingsHash, 128)).Value(), Since: a.AppliedAt}
 }
 
 // Assess is Judge for acknowledgements that are at hand.

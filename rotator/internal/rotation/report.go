@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -67,7 +68,8 @@ func (r *Rotator) findReport(ctx context.Context, s state, phase string) (ledger
 // reportSteady records, once the old key's time is over, which workers have proved that they refuse it. It
 // asks the fleet again on each schedule until all have.
 func (r *Rotator) reportSteady(ctx context.Context, s state) {
-	key, found := lastRetired(s)
+	old, found := lastRetired(s)
+	key := old.PublicKey
 	if !found {
 		return
 	}
@@ -75,12 +77,14 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	if err == nil && found && have.Passed {
 		return
 	}
-	retirement, workers, err := r.retirement(ctx, s, key)
+	retirement, since, err := r.retirement(ctx, s, key)
 	if err != nil {
 		r.Log.Warn("retirement of the old key was not checked", logging.Fingerprint(key.Fingerprint()), zap.Error(err))
 		return
 	}
+	workers := len(retirement.Refused) + len(retirement.Accepting) + len(retirement.Unknown)
 	report := ledger.Report{
+		Spread:   retiredSpread(retirement, since, old.NotAfter),
 		Expected: workers, Ready: len(retirement.Refused), Passed: workers == len(retirement.Refused),
 		Message: fmt.Sprintf("%d of %d workers refuse the old key %s", len(retirement.Refused), workers, key.Fingerprint()),
 		Reasons: map[string]int{},
@@ -99,9 +103,9 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 }
 
 // lastRetired is the key of a steady keyset that went out of use last.
-func lastRetired(s state) (keyset.PublicKey, bool) {
+func lastRetired(s state) (keyset.Key, bool) {
 	if s.beacon.Phase != keyset.PhaseSteady {
-		return keyset.PublicKey{}, false
+		return keyset.Key{}, false
 	}
 	var last keyset.Key
 	for _, k := range s.doc.Keyset.Keys {
@@ -109,19 +113,22 @@ func lastRetired(s state) (keyset.PublicKey, bool) {
 			last = k
 		}
 	}
-	return last.PublicKey, !last.PublicKey.IsZero()
+	return last, !last.PublicKey.IsZero()
 }
 
-func (r *Rotator) retirement(ctx context.Context, s state, key keyset.PublicKey) (fleet.Retirement, int, error) {
+// retirement also gives when each worker came to say what it says.
+func (r *Rotator) retirement(ctx context.Context, s state, key keyset.PublicKey) (fleet.Retirement, map[string]time.Time, error) {
 	now, err := r.now()
 	if err != nil {
-		return fleet.Retirement{}, 0, err
+		return fleet.Retirement{}, nil, err
 	}
 	workers, err := r.Fleet.Workers(ctx)
 	if err != nil {
-		return fleet.Retirement{}, 0, err
+		return fleet.Retirement{}, nil, err
 	}
-	answers := make(map[string]ledger.Accepted, len(workers))
-	err = r.Ledger.EachAck(ctx, s.secret.arn, fleet.ARNs(workers), now, func(a ledger.Ack) { answers[a.Worker] = fleet.RetiredAt(a, key.Fingerprint()) })
-	return fleet.SortRetired(workers, answers), len(workers), err
+	answers, since := make(map[string]ledger.Accepted, len(workers)), make(map[string]time.Time, len(workers))
+	err = r.Ledger.EachAck(ctx, s.secret.arn, fleet.ARNs(workers), now, func(a ledger.Ack) {
+		answers[a.Worker], since[a.Worker] = fleet.RetiredAt(a, key.Fingerprint()), a.AppliedAt
+	})
+	return fleet.SortRetired(workers, answers), since, err
 }

@@ -20,6 +20,7 @@ func (r *Rotator) testSecret(ctx context.Context, req request) error {
 	}
 	s, ready, err := r.untilUnchanged(ctx, req)
 	report := readinessReport(ready)
+	report.Spread = readySpread(ready, s.beacon.PublishedAt)
 	if err == nil {
 		report.Probed, err = r.probe(ctx, req.secretARN, ready, s.pending.Signer())
 	}

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"testing"
@@ -33,8 +33,8 @@ func TestLeastFavourableAnswerCounts(t *testing.T) {
 
 func TestRotationStateComesFromLabelsAndTheNewestReport(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	labels := func(pending string) secretInfo {
-		return secretInfo{Versions: []versionInfo{{ID: "a", Labels: []string{labelCurrent}}, {ID: pending, Labels: []string{labelPending}, Created: at}}}
+	labels := func(pending string) Secret {
+		return Secret{Versions: []Version{{ID: "a", Labels: []string{LabelCurrent}}, {ID: pending, Labels: []string{LabelPending}, Created: at}}}
 	}
 	step := func(name, version string, passed bool, after time.Duration) ledger.Report {
 		return ledger.Report{VersionID: version, Passed: passed, Phase: name, Message: "m", At: at.Add(after)}
@@ -43,20 +43,19 @@ func TestRotationStateComesFromLabelsAndTheNewestReport(t *testing.T) {
 		return step("testSecret", version, passed, after)
 	}
 	for name, test := range map[string]struct {
-		secret  secretInfo
+		secret  Secret
 		reports []ledger.Report
-		want    rotationInfo
+		want    Rotation
 	}{
-		"nothing pending":      {secretInfo{Versions: []versionInfo{{ID: "a", Labels: []string{labelCurrent}}}}, []ledger.Report{report("a", false, 0)}, rotationInfo{State: "idle"}},
-		"pending is current":   {secretInfo{Versions: []versionInfo{{ID: "a", Labels: []string{labelCurrent, labelPending}}}}, nil, rotationInfo{State: "idle"}},
-		"no report":            {labels("b"), nil, rotationInfo{State: "in-progress", VersionID: "b", Since: at}},
-		"another's failure":    {labels("b"), []ledger.Report{report("a", false, 0)}, rotationInfo{State: "in-progress", VersionID: "b", Since: at}},
-		"failed":               {labels("b"), []ledger.Report{report("b", false, 2), report("b", true, 1)}, rotationInfo{State: "failing", VersionID: "b", Since: at, Message: "testSecret: m"}},
-		"another step passed":  {labels("b"), []ledger.Report{report("b", false, 1), step("setSecret", "b", true, 2)}, rotationInfo{State: "failing", VersionID: "b", Since: at, Message: "testSecret: m"}},
-		"passed after failure": {labels("b"), []ledger.Report{report("b", false, 1), report("b", true, 2)}, rotationInfo{State: "in-progress", VersionID: "b", Since: at}},
+		"nothing pending":      {Secret{Versions: []Version{{ID: "a", Labels: []string{LabelCurrent}}}}, []ledger.Report{report("a", false, 0)}, Rotation{State: "idle"}},
+		"pending is current":   {Secret{Versions: []Version{{ID: "a", Labels: []string{LabelCurrent, LabelPending}}}}, nil, Rotation{State: "idle"}},
+		"no report":            {labels("b"), nil, Rotation{State: "in-progress", VersionID: "b", Since: at}},
+		"another's failure":    {labels("b"), []ledger.Report{report("a", false, 0)}, Rotation{State: "in-progress", VersionID: "b", Since: at}},
+		"failed":               {labels("b"), []ledger.Report{report("b", false, 2), report("b", true, 1)}, Rotation{State: "failing", VersionID: "b", Since: at, Message: "testSecret: m"}},
+		"another step passed":  {labels("b"), []ledger.Report{report("b", false, 1), step("setSecret", "b", true, 2)}, Rotation{State: "failing", VersionID: "b", Since: at, Message: "testSecret: m"}},
+		"passed after failure": {labels("b"), []ledger.Report{report("b", false, 1), report("b", true, 2)}, Rotation{State: "in-progress", VersionID: "b", Since: at}},
 	} {
-		newestFirst(test.reports)
-		if diff := cmp.Diff(test.want, rotationOf(test.secret, test.reports)); diff != "" {
+		if diff := cmp.Diff(test.want, RotationOf(test.secret, test.reports)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
@@ -67,14 +66,14 @@ func TestAges(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s ago", -time.Second: "0s ago", 99 * time.Second: "99s ago", 100 * time.Second: "1m ago", 3 * time.Hour: "3h ago", 72 * time.Hour: "3d ago",
 	} {
-		if got := age(now, now.Add(-d)); got != want {
+		if got := Age(now, now.Add(-d)); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
-	if got := age(now, time.Time{}); got != "never" {
+	if got := Age(now, time.Time{}); got != "never" {
 		t.Errorf("zero time: %q", got)
 	}
-	if a, b := due(now, now.Add(5*time.Minute)), due(now, now.Add(-5*time.Minute)); a != "in 5m" || b != "5m ago" {
+	if a, b := Due(now, now.Add(5*time.Minute)), Due(now, now.Add(-5*time.Minute)); a != "in 5m" || b != "5m ago" {
 		t.Errorf("%q, %q", a, b)
 	}
 }
