@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -324,7 +325,7 @@ func (w *world) acked() func(context.Context) bool {
 func (w *world) noticed() func(context.Context) bool {
 	looks := func() (n int) {
 		for _, c := range w.server.Calls() {
-			if c.Service == "dynamodb" && c.Action == "Query" && c.Principal == "operator" {
+			if c.Service == "dynamodb" && c.Action == "Query" && c.Principal == "operator" && bytes.Contains(c.Input, []byte("report#")) {
 				n++
 			}
 		}
