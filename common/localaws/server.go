@@ -1,6 +1,6 @@
 // Package localaws is an AWS endpoint inside this process: Secrets Manager with real rotation semantics,
-// Lambda functions that run as processes, EventBridge, SNS, SQS, DynamoDB, EC2, STS, and an instance
-// metadata service for each instance, all on loopback.
+// Lambda functions that run as processes, EventBridge, SNS, SQS, DynamoDB, EC2, STS, Systems Manager's Run
+// Command, and an instance metadata service for each instance, all on loopback.
 //
 // It promises that any AWS SDK, and the aws CLI, can use it through AWS_ENDPOINT_URL or --endpoint-url,
 // that it answers with AWS's error names and codes, and that an operation which it lacks is an error and
@@ -31,6 +31,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sns"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sqs"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/ssm"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
@@ -60,6 +61,7 @@ type Server struct {
 	sqs       *sqs.Service
 	sns       *sns.Service
 	events    *eventbridge.Service
+	commands  *ssm.Service
 	services  map[string]wire.Handler
 }
 

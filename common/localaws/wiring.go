@@ -14,6 +14,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws/internal/secretsmanager"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sns"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sqs"
+	"github.com/rotatessh/rotatessh/common/localaws/internal/ssm"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/sts"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
@@ -28,6 +29,7 @@ func (s *Server) wire() {
 		RetryAfter: o.RetryRotationAfter, KeepVersions: o.KeepVersions, EmptyTestVersion: o.EmptyTestVersion})
 	s.dynamodb = dynamodb.New(dynamodb.Deps{})
 	s.ec2 = ec2.New(ec2.Deps{Region: o.Region, Account: o.Account})
+	s.commands = ssm.New(ssm.Deps{Account: o.Account, Running: s.isRunning})
 	s.sqs = sqs.New(sqs.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sqs"), Record: s.messages.add})
 	s.sns = sns.New(sns.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sns"), Deliver: s.sqs.Deliver})
 	s.events = eventbridge.New(eventbridge.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("eventbridge"),
@@ -41,6 +43,7 @@ func (s *Server) wire() {
 		"sqs":            s.sqs,
 		"sns":            s.sns,
 		"events":         s.events,
+		"ssm":            s.commands,
 		"sts":            sts.New(),
 	}
 }
@@ -49,6 +52,7 @@ func (s *Server) closeServices() {
 	s.secrets.Close()
 	s.events.Close()
 	s.functions.Close()
+	s.commands.Close()
 }
 
 // invokeStep runs one step of a rotation on behalf of Secrets Manager.
