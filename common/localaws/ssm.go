@@ -62,7 +62,7 @@ func (s Shell) Run(ctx context.Context, script string) CommandResult {
 		return CommandResult{Stderr: err.Error(), ExitCode: 1}
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/bin/sh", file.Name()) //nolint:gosec // running what it is given is its purpose
+	cmd := exec.CommandContext(ctx, "/bin/sh", file.Name())
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Dir, s.Env, &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -31,7 +31,7 @@ func (c *command) describe() map[string]any {
 	}
 }
 
-type getCommandInvocationInput struct{ CommandId, InstanceId, PluginName string } //nolint:revive // AWS's spelling
+type getCommandInvocationInput struct{ CommandId, InstanceId, PluginName string }
 
 func (s *Service) getCommandInvocation(in getCommandInvocationInput) (any, error) {
 	if !commandID.MatchString(in.CommandId) {
@@ -89,7 +89,7 @@ type filter struct {
 }
 
 type listCommandInvocationsInput struct {
-	CommandId, InstanceId, NextToken string //nolint:revive // AWS's spelling
+	CommandId, InstanceId, NextToken string
 	MaxResults                       *int
 	Details                          bool
 	Filters                          []filter

@@ -28,7 +28,7 @@ type sendCommandInput struct {
 	DocumentName    string
 	DocumentVersion string
 	Comment         string
-	InstanceIds     []string //nolint:revive // AWS's spelling
+	InstanceIds     []string
 	MaxConcurrency  string
 	MaxErrors       string
 	Parameters      map[string][]string

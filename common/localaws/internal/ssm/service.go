@@ -130,13 +130,3 @@ type invocation struct {
 	began, finished time.Time
 	result          Result
 }
-
-func (c *command) status() string {
-	switch {
-	case c.ended < len(c.instances):
-		return inProgress
-	case c.failed > 0:
-		return failed
-	}
-	return success
-}
