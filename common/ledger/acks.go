@@ -42,6 +42,15 @@ func (c *Client) PutAck(ctx context.Context, a Ack) (pass int64, err error) {
 	return 0, err
 }
 
+// ReplaceAck writes a in the place of whatever acknowledgement there is, also of one of a higher generation. It is for the first one after
+// an operator has made the worker forget the generations that it had seen.
+func (c *Client) ReplaceAck(ctx context.Context, a Ack) error {
+	if err := a.Validate(); err != nil {
+		return fmt.Errorf("writing acknowledgement: %w", err)
+	}
+	return c.put(ctx, ackKey(a.Worker, a.SecretARN), a, condition{}, nil)
+}
+
 func newerAck(a Ack) condition {
 	return condition{
 		expression: "attribute_not_exists(pk) OR #g < :g OR (#g = :g AND #p < :p)",

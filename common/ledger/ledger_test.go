@@ -104,6 +104,24 @@ func TestAnOlderGenerationNeverReplacesANewerOne(t *testing.T) {
 	}
 }
 
+func TestAnOlderGenerationReplacesANewerOneWhereThatIsWanted(t *testing.T) {
+	c := ledger.New(newTable(t), table)
+	newer := ack(1)
+	newer.Generation = 9
+	if _, err := c.PutAck(t.Context(), newer); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ReplaceAck(t.Context(), ack(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := read(t, c, 1); got.Generation != 3 {
+		t.Errorf("generation %d stands", got.Generation)
+	}
+	if err := c.ReplaceAck(t.Context(), ledger.Ack{Worker: arn(1)}); err == nil {
+		t.Error("one that says too little is written")
+	}
+}
+
 func TestAnAgentThatCountsAfreshIsGivenTheNextPassNumber(t *testing.T) {
 	c := ledger.New(newTable(t), table)
 	first := ack(1)

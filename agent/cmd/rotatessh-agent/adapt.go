@@ -18,6 +18,7 @@ var (
 	_ keysync.Source    = (*keystore.Reader)(nil)
 	_ keysync.Recorder  = (*ledger.Client)(nil)
 	_ keysync.Memory    = (*state.Memory)(nil)
+	_ keysync.Resets    = (*state.Memory)(nil)
 	_ keysync.Clock     = (*awstime.Clock)(nil)
 	_ keysync.Bell      = (*wake.Bell)(nil)
 	_ keysync.Accounts  = accounts{}

@@ -18,6 +18,7 @@ Usage:
   rotatessh-agent once    [--config FILE]           do one pass and say what it found
   rotatessh-agent status  [--config FILE] [--json]  show how the running agent is doing
   rotatessh-agent check   [--config FILE] [--json]  look for what would go wrong, change nothing
+  rotatessh-agent reset-generation [--config FILE] [--yes] [--json]  follow the next keyset, however old it is, after a disaster
   rotatessh-agent purge-keys [--config FILE] [--yes]  remove the managed keys of all users, to uninstall for good
   rotatessh-agent version
 
@@ -32,6 +33,7 @@ Examples:
   rotatessh-agent check --config ./agent.yaml
   rotatessh-agent status --json | jq .generation
   systemctl reload rotatessh-agent
+  rotatessh-agent reset-generation          # after the keyset secret was restored from a backup
 `
 
 // options are what the command line says.
@@ -59,7 +61,8 @@ func parse(args []string, stdout io.Writer) (command, options, error) {
 	if name == "help" || name == "-h" || name == "--help" || name == "-help" {
 		return help(stdout)
 	}
-	commands := map[string]command{"run": runAgent, "once": once, "status": status, "check": check, "purge-keys": purgeKeys, "version": version}
+	commands := map[string]command{"run": runAgent, "once": once, "status": status, "check": check,
+		"reset-generation": resetGeneration, "purge-keys": purgeKeys, "version": version}
 	cmd, ok := commands[name]
 	if !ok {
 		return nil, options{}, &usageError{fmt.Sprintf("unknown command %q", name)}
@@ -70,10 +73,10 @@ func parse(args []string, stdout io.Writer) (command, options, error) {
 	if name != "version" {
 		flags.StringVar(&opts.config, "config", config.Path, "")
 	}
-	if name == "status" || name == "check" {
+	if name == "status" || name == "check" || name == "reset-generation" {
 		flags.BoolVar(&opts.json, "json", false, "")
 	}
-	if name == "purge-keys" {
+	if name == "purge-keys" || name == "reset-generation" {
 		flags.BoolVar(&opts.yes, "yes", false, "")
 	}
 	err := flags.Parse(args[1:])

@@ -95,6 +95,7 @@ func (w *world) syncer(client *ledger.Client, r *reporter, c keysync.Config) (*k
 		Files:    files{&userfile.Writer{}},
 		Verifier: newVerifier(w.cfg.SSHD),
 		Memory:   memory,
+		Resets:   memory,
 		Clock:    w.clock,
 		Reporter: r,
 	}, w.log.Named("keysync")), nil

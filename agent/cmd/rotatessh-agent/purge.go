@@ -33,7 +33,7 @@ func purgeKeys(ctx context.Context, opts options) error {
 		return err
 	}
 	defer release()
-	if err := confirm(opts, os.Stdin, cfg.Users); err != nil {
+	if err := confirm(opts, os.Stdin, "purge", warnPurge(cfg.Users)); err != nil {
 		return err
 	}
 	var errs []error
@@ -45,20 +45,23 @@ func purgeKeys(ctx context.Context, opts options) error {
 	return errors.Join(errs...)
 }
 
-// confirm asks, unless the command line has said yes.
-func confirm(opts options, answers io.Reader, users []config.User) error {
-	if opts.yes {
-		return nil
-	}
+func warnPurge(users []config.User) string {
 	names := make([]string, 0, len(users))
 	for _, u := range users {
 		names = append(names, u.Name)
 	}
-	fmt.Fprintf(opts.stderr, "This removes the cluster's keys of %s from this machine: whoever has no other key is locked out.\nType \"purge\" to go on: ",
-		strings.Join(names, ", "))
+	return fmt.Sprintf("This removes the cluster's keys of %s from this machine: whoever has no other key is locked out.", strings.Join(names, ", "))
+}
+
+// confirm warns and wants the word typed, unless the command line has said yes.
+func confirm(opts options, answers io.Reader, word, warning string) error {
+	if opts.yes {
+		return nil
+	}
+	fmt.Fprintf(opts.stderr, "%s\nType %q to go on: ", warning, word)
 	answer, _ := bufio.NewReader(answers).ReadString('\n')
-	if strings.TrimSpace(answer) != "purge" {
-		return &hinted{errors.New("nothing removed"), "answer \"purge\", or say --yes"}
+	if strings.TrimSpace(answer) != word {
+		return &hinted{errors.New("nothing changed"), fmt.Sprintf("answer %q, or say --yes", word)}
 	}
 	return nil
 }
@@ -94,11 +97,23 @@ func purgeUser(ctx context.Context, stdout io.Writer, u config.User) error {
 // recordPurge leaves a trace in the machine's journal, where the agent's own changes are: who removed which keys. Where there is no
 // journal, what the command prints is all.
 func recordPurge(user, path string, fingerprints []string) {
+	tellJournal(fmt.Sprintf("managed keys purged: user %s, file %s, keys %s, by %s", user, path, strings.Join(fingerprints, " "), operator()))
+}
+
+// tellJournal leaves a warning in the machine's journal, where there is one.
+func tellJournal(message string) {
 	if !journal.Enabled() {
 		return
 	}
-	// The keys are gone already; a journal that cannot be written changes nothing about it.
-	_ = journal.Send(fmt.Sprintf("managed keys purged: user %s, file %s, keys %s, by uid %d, sudo user %q",
-		user, path, strings.Join(fingerprints, " "), os.Getuid(), os.Getenv("SUDO_USER")), journal.PriWarning,
-		map[string]string{"SYSLOG_IDENTIFIER": "rotatessh-agent"})
+	// What is told has happened already; a journal that cannot be written changes nothing about it.
+	_ = journal.Send(message, journal.PriWarning, map[string]string{"SYSLOG_IDENTIFIER": "rotatessh-agent"})
+}
+
+// operator is who runs this command, as far as the machine can tell.
+func operator() string {
+	who := fmt.Sprintf("uid %d", os.Getuid())
+	if sudo := os.Getenv("SUDO_USER"); sudo != "" {
+		who += fmt.Sprintf(", sudo user %q", sudo)
+	}
+	return who
 }

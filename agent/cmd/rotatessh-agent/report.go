@@ -41,7 +41,7 @@ func (r *reporter) Report(s keysync.Status) {
 	if r.files == nil {
 		return
 	}
-	r.files.Set(paths(s.Users))
+	r.files.Set(append(paths(s.Users), state.ResetPath(r.dir)))
 	// The first report means that the first pass is over, whatever came of it: sshd need not wait any longer.
 	r.notify(daemon.SdNotifyReady + "\n" + daemon.SdNotifyWatchdog + "\nSTATUS=" + headline(s))
 }

@@ -102,7 +102,7 @@ func (s *Syncer) acknowledge(ctx context.Context, ack ledger.Ack) error {
 	ack.ReportedAt, ack.ExpiresAt = now, now.Add(ledger.AckLifetime).Unix()
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	pass, err := s.Recorder.PutAck(ctx, ack)
+	pass, err := s.put(ctx, ack)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type Parts struct {
 	Files    Files
 	Verifier Verifier
 	Memory   Memory
+	Resets   Resets
 	Clock    Clock
 	Reporter Reporter
 }
@@ -48,7 +49,7 @@ type Syncer struct {
 	log *zap.Logger
 
 	doc      *keystore.Document // the last good one of this run
-	seen     state.Seen         // the same, as Memory has it
+	seen     state.Seen         // the same, as Memory has it; zero when that is to be forgotten
 	known    atomic.Pointer[Known]
 	refused  *refusal // why the last fetch did not bring a keyset in force; nil when it did
 	failures int      // fetches refused in a row

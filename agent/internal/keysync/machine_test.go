@@ -132,6 +132,17 @@ func (l *table) PutAck(ctx context.Context, a ledger.Ack) (int64, error) {
 	return a.Pass, nil
 }
 
+// ReplaceAck takes any acknowledgement.
+func (l *table) ReplaceAck(_ context.Context, a ledger.Ack) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.acks = append(l.acks, a)
+	return nil
+}
+
 func (l *table) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -323,6 +334,7 @@ type machine struct {
 	reports  *reports
 	clock    *awstime.Clock
 	bell     *wake.Bell
+	log      *zap.Logger
 }
 
 const aliceFile = "/home/alice/.ssh/authorized_keys"
@@ -341,6 +353,7 @@ func newMachine(t testing.TB) *machine {
 		server:   &server{disk: d, refuses: make(map[string]bool), elsewhere: make(map[string]bool)},
 		accounts: &directory{accounts: make(map[string]account.Account)},
 		clock:    clock,
+		log:      zap.NewNop(),
 	}
 	m.accounts.add("alice", "/home/alice")
 	m.restart(t)
@@ -364,8 +377,8 @@ func (m *machine) restart(t testing.TB) {
 	m.reports, m.bell = &reports{}, wake.NewBell()
 	m.Syncer = keysync.New(m.cfg, keysync.Parts{
 		Source: m.secret, Recorder: m.table, Accounts: m.accounts, Files: m.disk, Verifier: m.server,
-		Memory: memory, Clock: m.clock, Reporter: m.reports,
-	}, zap.NewNop())
+		Memory: memory, Resets: memory, Clock: m.clock, Reporter: m.reports,
+	}, m.log)
 }
 
 // run runs the Syncer in the background until the test ends, or until stop, which waits for it.

@@ -16,9 +16,11 @@ type Source interface {
 	Fetch(ctx context.Context) (keystore.Document, error)
 }
 
-// Recorder is where acknowledgements go. PutAck gives the pass number under which the acknowledgement stands.
+// Recorder is where acknowledgements go. PutAck gives the pass number under which the acknowledgement stands. ReplaceAck takes the place of
+// whatever is there.
 type Recorder interface {
 	PutAck(ctx context.Context, a ledger.Ack) (int64, error)
+	ReplaceAck(ctx context.Context, a ledger.Ack) error
 }
 
 // Accounts looks users up. Its errors are those of account.Lookup.
@@ -79,6 +81,13 @@ type Memory interface {
 	Highest(keysetARN string) (state.Seen, bool)
 	Only() (keysetARN string, s state.Seen, ok bool)
 	Remember(keysetARN string, s state.Seen) error
+}
+
+// Resets are an operator's orders to forget what Memory holds; see package state.
+type Resets interface {
+	Take() (r state.Reset, ordered bool, err error)
+	Pending() bool
+	Settle() error
 }
 
 // Clock tells AWS's time, and false while it does not know it.

@@ -35,12 +35,16 @@ func (s *Syncer) Pass(ctx context.Context) error {
 type outcome struct {
 	err          error
 	notListening bool
+	waiting      bool // err says nothing else
 }
 
 func (s *Syncer) pass(ctx context.Context, r Request) outcome {
 	s.log.Debug("pass begins", logging.Reason(r.Why))
 	var out outcome
 	var faults []error
+	reset, err := s.obeyReset()
+	faults = append(faults, err)
+	r.Full = r.Full || reset
 	if r.Fetch || r.Full {
 		s.refused = s.refresh(ctx, r.Generation)
 		s.countFetch()
@@ -62,6 +66,7 @@ func (s *Syncer) pass(ctx context.Context, r Request) outcome {
 		faults = append(faults, s.acknowledge(ctx, ack))
 	}
 	out.err = errors.Join(faults...)
+	out.waiting = report.waiting > 0 && report.waiting == count(faults)
 	s.show(out.err, report)
 	return out
 }
@@ -77,6 +82,15 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 		}
 	})
 	return detached, func() { stop(); cancel() }
+}
+
+func count(faults []error) (n int) {
+	for _, err := range faults {
+		if err != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *Syncer) countFetch() {
@@ -99,6 +113,7 @@ type applied struct {
 	users        []ledger.User // empty when no keyset is in force
 	faults       []error
 	notListening bool
+	waiting      int // faults that are nothing but an sshd that does not listen
 }
 
 // apply brings every user's file up to the keyset in force. One user's fault does not stop the others.
@@ -115,6 +130,9 @@ func (s *Syncer) apply(ctx context.Context, full bool) applied {
 		a.users = append(a.users, user)
 		if err != nil {
 			a.faults = append(a.faults, fmt.Errorf("user %q: %w", u.Name, err))
+			if user.Code == "" && m.verdict.NotListening {
+				a.waiting++
+			}
 		}
 		s.sshd.learn(m.verdict)
 		a.notListening = a.notListening || m.verdict.NotListening

@@ -64,7 +64,7 @@ func (s *Syncer) refresh(ctx context.Context, announced int64) *refusal {
 // remember makes the keyset in force outlast this run. A failure is one of the pass, not of the keyset: a full disk must not stop
 // the keys, and every pass tries again.
 func (s *Syncer) remember() error {
-	if s.doc == nil {
+	if s.doc == nil || s.seen == (state.Seen{}) {
 		return nil
 	}
 	return s.Memory.Remember(s.doc.ARN, s.seen)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/rotatessh/rotatessh/common/logging"
 )
@@ -41,7 +42,7 @@ func (s *Syncer) Run(ctx context.Context, bell Bell) {
 		}
 		failing.note(out.err)
 		if out.err != nil {
-			s.log.Log(levelOf(zap.ErrorLevel, failing.count), "pass failed",
+			s.log.Log(levelOf(s.loudness(out), failing.count), "pass failed",
 				logging.Code(s.status.Code), zap.Error(out.err), zap.Int("in_a_row", failing.count))
 		}
 		wait := min(s.due(), failing.wait())
@@ -54,6 +55,14 @@ func (s *Syncer) Run(ctx context.Context, bell Bell) {
 		}
 		next.Fetch = next.Fetch || s.failures > 0 && failing.due()
 	}
+}
+
+// loudness is the level for a failed pass. At boot the files are there before sshd listens, as they should be.
+func (s *Syncer) loudness(out outcome) zapcore.Level {
+	if out.waiting && time.Since(s.waiting) < patience {
+		return zap.WarnLevel
+	}
+	return zap.ErrorLevel
 }
 
 // backoff is when to try again after failures in a row. A pass that something else has caused in between does not put that off.

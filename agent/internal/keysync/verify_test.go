@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
@@ -57,6 +60,34 @@ func TestSSHDThatIsNotListeningYet(t *testing.T) {
 		}
 		if m.secret.count() != 1 {
 			t.Errorf("the secret was read %d times", m.secret.count())
+		}
+	})
+}
+
+func TestSSHDThatIsNotListeningYetIsNoErrorAtBoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		core, logs := observer.New(zap.WarnLevel)
+		m.log = zap.New(core)
+		m.restart(t)
+		m.server.down = true
+		m.secret.publish(1, current(newKey(t)))
+		m.run(t)
+		after(20 * time.Second)
+		if all := logs.All(); len(all) == 0 || slices.ContainsFunc(all, func(e observer.LoggedEntry) bool { return e.Level > zap.WarnLevel }) {
+			t.Errorf("in the first 20 seconds: %+v", all)
+		}
+		after(10 * time.Minute)
+		if logs.FilterLevelExact(zap.ErrorLevel).Len() == 0 {
+			t.Error("an sshd that never listens is no error")
+		}
+		m.disk.errs[aliceFile] = errors.New("disk on fire")
+		m.restart(t)
+		logs.TakeAll()
+		m.run(t)
+		after(0)
+		if logs.FilterLevelExact(zap.ErrorLevel).Len() == 0 {
+			t.Error("a file that cannot be written is no error while sshd is down")
 		}
 	})
 }

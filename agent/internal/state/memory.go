@@ -23,6 +23,7 @@ type Seen struct {
 type memory struct {
 	Instance string          `json:"instance"`
 	Keysets  map[string]Seen `json:"keysets"` // by the keyset secret's ARN
+	Reset    bool            `json:"reset,omitempty"`
 }
 
 // Memory holds the highest generations. It is safe for concurrent use within one process.
@@ -33,6 +34,7 @@ type Memory struct {
 	mu      sync.Mutex
 	keysets map[string]Seen
 	saved   bool // what is in keysets is on disk
+	reset   bool // see Pending
 }
 
 // ErrUnreadable says that the file with the generations is there but cannot be read. Starting afresh would let an older keyset
@@ -53,6 +55,7 @@ func OpenMemory(dir, instance string) (*Memory, error) {
 	}
 	if on.Instance == instance {
 		maps.Copy(m.keysets, on.Keysets)
+		m.reset = on.Reset
 	}
 	return m, nil
 }
@@ -88,9 +91,8 @@ func (m *Memory) Remember(keysetARN string, s Seen) error {
 		return nil
 	}
 	m.keysets[keysetARN] = s
-	err := replace(m.dir, memoryFile, memory{Instance: m.instance, Keysets: m.keysets})
-	m.saved = err == nil
-	if err != nil {
+	m.saved = false
+	if err := m.save(m.keysets, m.reset); err != nil {
 		return fmt.Errorf("remembering generation %d: %w", s.Generation, err)
 	}
 	return nil
