@@ -101,23 +101,48 @@ func TestSwitchWithoutGateIsNoticed(t *testing.T) {
 	}
 }
 
+func TestRotatorThatDiesAfterTheSwitchIsRepairedByEventOrSchedule(t *testing.T) {
+	var f crashFinishFacts
+	said := mustBeAsExpected(t, "crash-finish", &f)
+	mustSay(t, said, "the rotator is killed right after AWSCURRENT has moved", "the rotator's schedule comes round", "every worker refuses the old key")
+}
+
+func TestSwitchThatNobodyCompletesIsNoticed(t *testing.T) {
+	var f crashFinishFacts
+	mustNotice(t, "rotatessh_norepair", "crash-finish", "oldKeyRefused", &f)
+}
+
 // goodCommon is what goes well in every scenario.
 func goodCommon(workers int) Common {
 	return Common{Workers: workers, NewKeyAccepted: workers, OldKeyRefused: workers, LoginsTried: fewestLogins, ForeignLinesKept: true}
 }
 
-func TestEachWrongFactIsNoticed(t *testing.T) {
-	good := func() *silentWorkerFacts {
-		return &silentWorkerFacts{
-			Common: goodCommon(3), StoppedWorker: "i-1", FailedStep: "testSecret", NamedWorkers: []string{"i-1"},
-			ReasonCodes: map[string]int{"behind": 1}, SecondsToFail: 5, DeadlineSeconds: 8, WaivedWorkers: []string{"i-1"}, ReadyInTheEnd: 3, ReportedRefusal: 3,
-		}
-	}
-	all := func(f *silentWorkerFacts) []Finding { return append(f.findings(), f.common().findings()...) }
-	if wrong := wrongOf(all(good())); len(wrong) > 0 {
+// spoilt is one fact that is not as expected.
+type spoilt[F facts] map[string]func(F)
+
+// mustNoticeEach checks that facts which make good are right, and that each spoilt one is noticed alone.
+func mustNoticeEach[F facts](t *testing.T, good func() F, spoilt spoilt[F]) {
+	t.Helper()
+	wrong := func(f F) []Wrong { return wrongOf(append(f.findings(), f.common().findings()...)) }
+	if wrong := wrong(good()); len(wrong) > 0 {
 		t.Errorf("good facts are wrong: %v", wrong)
 	}
-	for fact, spoil := range map[string]func(*silentWorkerFacts){
+	for fact, spoil := range spoilt {
+		f := good()
+		spoil(f)
+		if wrong := wrong(f); len(wrong) != 1 || wrong[0].Figure != fact {
+			t.Errorf("%s is spoilt, and wrong are %v", fact, wrong)
+		}
+	}
+}
+
+func TestEachWrongFactIsNoticed(t *testing.T) {
+	mustNoticeEach(t, func() *silentWorkerFacts {
+		return &silentWorkerFacts{
+			Common: goodCommon(3), StoppedWorker: "i-1", FailedStep: "testSecret", NamedWorkers: []string{"i-1"}, ReasonCodes: map[string]int{"behind": 1},
+			SecondsToFail: 5, DeadlineSeconds: 8, WaivedWorkers: []string{"i-1"}, ReadyInTheEnd: 3, ReportedRefusal: 3,
+		}
+	}, spoilt[*silentWorkerFacts]{
 		"switchedEarly":    func(f *silentWorkerFacts) { f.SwitchedEarly = true },
 		"failedStep":       func(f *silentWorkerFacts) { f.FailedStep = "" },
 		"namedWorkers":     func(f *silentWorkerFacts) { f.NamedWorkers = []string{"i-2"} },
@@ -131,14 +156,15 @@ func TestEachWrongFactIsNoticed(t *testing.T) {
 		"loginsFailed":     func(f *silentWorkerFacts) { f.LoginsFailed = 1 },
 		"loginsTried":      func(f *silentWorkerFacts) { f.LoginsTried = fewestLogins - 1 },
 		"foreignLinesKept": func(f *silentWorkerFacts) { f.ForeignLinesKept = false },
-	} {
-		f := good()
-		spoil(f)
-		wrong := wrongOf(all(f))
-		if len(wrong) != 1 || wrong[0].Figure != fact {
-			t.Errorf("%s is spoilt, and wrong are %v", fact, wrong)
-		}
-	}
+	})
+	mustNoticeEach(t, func() *crashFinishFacts {
+		return &crashFinishFacts{Common: goodCommon(3), Crashes: 2, LeftUndone: 2, RepairedBy: []string{byLabelEvent, bySchedule}}
+	}, spoilt[*crashFinishFacts]{
+		"crashes":     func(f *crashFinishFacts) { f.Crashes = 1 },
+		"leftUndone":  func(f *crashFinishFacts) { f.LeftUndone = 1 },
+		"repairedBy":  func(f *crashFinishFacts) { f.RepairedBy = []string{bySchedule} },
+		"pendingLeft": func(f *crashFinishFacts) { f.PendingLeft = true },
+	})
 }
 
 func TestFactsAreSaidInWords(t *testing.T) {
