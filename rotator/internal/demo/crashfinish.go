@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"golang.org/x/sys/unix"
 
 	"github.com/rotatessh/rotatessh/common/keyset"
@@ -66,13 +63,11 @@ func playCrashFinish(ctx context.Context, p *play) (facts, error) {
 			break
 		}
 	}
-	labels, err := p.labels(ctx)
+	pending, err := p.holder(ctx, labelPending)
 	if err != nil {
 		return nil, err
 	}
-	for _, marks := range labels {
-		f.PendingLeft = f.PendingLeft || strings.Contains(strings.Join(marks, " "), labelPending)
-	}
+	f.PendingLeft = pending != ""
 	return f, p.controllers.Round(ctx)
 }
 
@@ -213,20 +208,12 @@ func (p *play) oldKeyInForce(ctx context.Context, version string) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	labels, err := p.labels(ctx)
+	current, err := p.holder(ctx, labelCurrent)
 	if err != nil {
 		return false, err
 	}
 	pending, found := doc.Keyset.Find(keyset.Pending)
-	return found && pending.VersionID == version && strings.Contains(strings.Join(labels[version], " "), labelCurrent), nil
-}
-
-func (p *play) labels(ctx context.Context) (map[string][]string, error) {
-	out, err := p.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(secretName)})
-	if err != nil {
-		return nil, fmt.Errorf("reading labels: %w", err)
-	}
-	return out.VersionIdsToStages, nil
+	return found && pending.VersionID == version && current == version, nil
 }
 
 // repairTime is far longer than a repair takes.
@@ -253,7 +240,7 @@ func (p *play) awaitRepair(ctx context.Context, version string) (bool, error) {
 // repairer is what the rotator was invoked with when it published since the version became current: "" while
 // that invocation has not been answered.
 func (p *play) repairer(version string) string {
-	since, _ := p.switched(version)
+	since, _ := p.switched(version, time.Time{})
 	for _, c := range p.server.Calls() {
 		var answer struct{ Published bool }
 		if c.Service != "lambda" || !c.End.After(since) || json.Unmarshal(c.Output, &answer) != nil || !answer.Published {

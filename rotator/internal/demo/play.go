@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
@@ -57,9 +60,17 @@ func short(pair keypair.Pair) string {
 	return pair.Fingerprint()[:shown] + "…"
 }
 
-// rotatessh runs the operator's command and tells what was typed and what came of it. A command that fails is
-// an error.
+// rotatessh is try for a command that must succeed.
 func (p *play) rotatessh(ctx context.Context, args ...string) error {
+	out, err := p.try(ctx, args...)
+	if err == nil && out.status != 0 {
+		err = fmt.Errorf("rotatessh %s: exit status %d: %s", args[0], out.status, out.stderr)
+	}
+	return err
+}
+
+// try runs the operator's command and tells what was typed and what came of it.
+func (p *play) try(ctx context.Context, args ...string) (output, error) {
 	typed := make([]string, len(args))
 	for i, arg := range args {
 		typed[i] = arg
@@ -70,17 +81,14 @@ func (p *play) rotatessh(ctx context.Context, args ...string) error {
 	p.tell("$ rotatessh %s", strings.Join(typed, " "))
 	out, err := p.command(ctx, args...)
 	if err != nil {
-		return err
+		return output{}, err
 	}
 	for _, text := range []string{out.stderr, out.stdout} {
 		for line := range strings.Lines(text) {
 			p.listener(Line{Elapsed: time.Since(p.began), Text: strings.TrimRight(line, "\n"), Quoted: true})
 		}
 	}
-	if out.status != 0 {
-		return fmt.Errorf("rotatessh %s: exit status %d: %s", args[0], out.status, out.stderr)
-	}
-	return nil
+	return out, nil
 }
 
 // ask runs one of the operator's commands that print JSON, unseen.
@@ -134,10 +142,11 @@ func (p *play) steps(step, versionID string) []stepCall {
 	return found
 }
 
-// switched is when AWSCURRENT moved to a version, as the AWS endpoint saw it. The answer may have got lost.
-func (p *play) switched(versionID string) (time.Time, bool) {
+// switched is when AWSCURRENT moved to a version, as the AWS endpoint saw it, not before since. The answer may
+// have got lost.
+func (p *play) switched(versionID string, since time.Time) (time.Time, bool) {
 	for _, c := range p.server.Calls() {
-		if movesCurrent(c, p.resources.secretARN, versionID) && (c.ErrorCode == "" || c.ErrorCode == "dropped") {
+		if c.End.After(since) && movesCurrent(c, p.resources.secretARN, versionID) && (c.ErrorCode == "" || c.ErrorCode == "dropped") {
 			return c.End, true
 		}
 	}
@@ -151,8 +160,23 @@ func movesCurrent(c localaws.Call, secretARN, versionID string) bool {
 		in.SecretID == secretARN && in.VersionStage == labelCurrent && in.MoveToVersionID != "" && (versionID == "" || versionID == in.MoveToVersionID)
 }
 
+// holder is the version of the key-pair secret that a label marks, or "".
+func (p *play) holder(ctx context.Context, label string) (string, error) {
+	out, err := p.aws.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(secretName)})
+	if err != nil {
+		return "", fmt.Errorf("reading labels: %w", err)
+	}
+	for version, labels := range out.VersionIdsToStages {
+		if slices.Contains(labels, label) {
+			return version, nil
+		}
+	}
+	return "", nil
+}
+
 // awaitFailed waits until a step has failed. It gives false if AWSCURRENT moves to the version instead.
 func (p *play) awaitFailed(ctx context.Context, step, versionID string) (call stepCall, failed bool, err error) {
+	began := time.Now()
 	ctx, cancel := p.bound(ctx)
 	defer cancel()
 	err = until(ctx, func() (bool, error) {
@@ -162,7 +186,7 @@ func (p *play) awaitFailed(ctx context.Context, step, versionID string) (call st
 				return true, nil
 			}
 		}
-		_, moved := p.switched(versionID)
+		_, moved := p.switched(versionID, began)
 		return moved, nil
 	})
 	if err != nil {

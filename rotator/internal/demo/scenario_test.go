@@ -112,6 +112,34 @@ func TestSwitchThatNobodyCompletesIsNoticed(t *testing.T) {
 	mustNotice(t, "rotatessh_norepair", "crash-finish", "oldKeyRefused", &f)
 }
 
+func TestRotationIsGivenUpUnlessItHasJustSwitched(t *testing.T) {
+	var f abortFacts
+	said := mustBeAsExpected(t, "abort", &f)
+	mustSay(t, said, "$ rotatessh abort --reason", "is still accepted by 2 workers", "cannot be given up: its key is the current one by now")
+}
+
+func TestKeyThatIsDroppedAtOnceIsNoticed(t *testing.T) {
+	mustNotice(t, "rotatessh_noorphan", "abort", "givenUpAccepted", new(abortFacts))
+}
+
+func TestAbortDuringTheSwitchIsNoticed(t *testing.T) {
+	mustNotice(t, "rotatessh_nolease", "abort", "switchedAfterAbort", new(abortFacts))
+}
+
+func TestPreviousKeyIsRolledBackToOnceTheFleetIsReady(t *testing.T) {
+	var f rollbackFacts
+	said := mustBeAsExpected(t, "rollback", &f)
+	mustSay(t, said, "$ rotatessh rollback --reason", f.StoppedWorker+" (behind: ", "$ rotatessh resume --yes", "every worker accepts SHA256:")
+}
+
+func TestRollbackWithoutGateIsNoticed(t *testing.T) {
+	var f rollbackFacts
+	mustNotice(t, "rotatessh_nogate", "rollback", "switchedEarly", &f)
+	if f.LoginsFailed == 0 {
+		t.Error("the controllers were not locked out of the worker that had not followed")
+	}
+}
+
 // goodCommon is what goes well in every scenario.
 func goodCommon(workers int) Common {
 	return Common{Workers: workers, NewKeyAccepted: workers, OldKeyRefused: workers, LoginsTried: fewestLogins, ForeignLinesKept: true}
@@ -164,6 +192,30 @@ func TestEachWrongFactIsNoticed(t *testing.T) {
 		"leftUndone":  func(f *crashFinishFacts) { f.LeftUndone = 1 },
 		"repairedBy":  func(f *crashFinishFacts) { f.RepairedBy = []string{bySchedule} },
 		"pendingLeft": func(f *crashFinishFacts) { f.PendingLeft = true },
+	})
+	mustNoticeEach(t, func() *abortFacts {
+		return &abortFacts{Common: goodCommon(3), GivenUpAccepted: 2, AbortReported: true, NextRotation: true, LateAbortRefused: true}
+	}, spoilt[*abortFacts]{
+		"switched":           func(f *abortFacts) { f.Switched = true },
+		"givenUpAccepted":    func(f *abortFacts) { f.GivenUpAccepted = 1 },
+		"pendingLeft":        func(f *abortFacts) { f.PendingLeft = true },
+		"abortReported":      func(f *abortFacts) { f.AbortReported = false },
+		"nextRotation":       func(f *abortFacts) { f.NextRotation = false },
+		"lateAbortRefused":   func(f *abortFacts) { f.LateAbortRefused = false },
+		"switchedAfterAbort": func(f *abortFacts) { f.SwitchedAfterAbort = true },
+	})
+	mustNoticeEach(t, func() *rollbackFacts {
+		return &rollbackFacts{
+			Common: goodCommon(3), StoppedWorker: "i-1", Refused: true, NamedWorkers: []string{"i-1"}, ReasonCodes: map[string]int{"behind": 1},
+			Resumed: true, PreviousInUse: true,
+		}
+	}, spoilt[*rollbackFacts]{
+		"switchedEarly": func(f *rollbackFacts) { f.SwitchedEarly = true },
+		"refused":       func(f *rollbackFacts) { f.Refused = false },
+		"namedWorkers":  func(f *rollbackFacts) { f.NamedWorkers = nil },
+		"reasonCodes":   func(f *rollbackFacts) { f.ReasonCodes = map[string]int{"silent": 1} },
+		"resumed":       func(f *rollbackFacts) { f.Resumed = false },
+		"previousInUse": func(f *rollbackFacts) { f.PreviousInUse = false },
 	})
 }
 

@@ -115,7 +115,7 @@ func (p *play) waiveAndSwitch(ctx context.Context, f *silentWorkerFacts, w *Work
 	if err != nil {
 		return Rotation{}, err
 	}
-	at, _ := p.switched(version)
+	at, _ := p.switched(version, time.Time{})
 	f.SwitchedEarly = at.Before(waived)
 	p.tell("Secrets Manager has tried again, and AWSCURRENT has moved without %s", w.Name)
 	return r, nil

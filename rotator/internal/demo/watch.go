@@ -137,6 +137,13 @@ func (w *watch) retire(fingerprint string) {
 	}
 }
 
+// begin names what goes on now, other than a rotation's step.
+func (w *watch) begin(stage string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stage, w.retiring = stage, ""
+}
+
 func (w *watch) tellLocked() {
 	if w.stage == "" {
 		return

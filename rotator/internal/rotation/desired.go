@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/rotator/internal/safeguard"
 )
 
 // wholeKeys is how many retired keys keep their whole public key in the document: a worker can test that
@@ -83,6 +84,9 @@ func (f facts) unused() []keyset.Key {
 	var keys []keyset.Key
 	for _, k := range published {
 		if k.PublicKey == f.current.public || k.PublicKey == f.pending.public {
+			continue
+		}
+		if k.State == keyset.Pending && !safeguard.Orphan {
 			continue
 		}
 		if k.State != keyset.Retiring {
