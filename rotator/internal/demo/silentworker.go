@@ -142,7 +142,7 @@ func (p *play) comeBack(ctx context.Context, f *silentWorkerFacts, w *Worker, r 
 	}
 	switched, _ := h.find("finishSecret", r.VersionID)
 	f.WaivedWorkers = instances(switched.Waived)
-	if err := p.rotatessh(ctx, "report", "--limit", "2"); err != nil {
+	if err := p.rotatessh(ctx, "report"); err != nil {
 		return err
 	}
 	var status struct{ Summary struct{ Ready int } }
