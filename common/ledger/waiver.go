@@ -32,6 +32,15 @@ func (c *Client) PutWaiver(ctx context.Context, w Waiver) error {
 	return c.put(ctx, key{pk: waiverPrefix + w.SecretARN, sk: w.Worker}, w, condition{}, nil)
 }
 
+// DeleteWaiver ends the waiver of a worker, whose instance id this is. None is as good as one that has ended.
+func (c *Client) DeleteWaiver(ctx context.Context, secretARN, worker string) error {
+	k := key{pk: waiverPrefix + secretARN, sk: worker}
+	if _, err := c.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &c.table, Key: k.attributes()}); err != nil {
+		return fmt.Errorf("ending the waiver of %q: %w", worker, err)
+	}
+	return nil
+}
+
 // Waivers gives those of a secret that count at the given AWS time, ordered by worker.
 func (c *Client) Waivers(ctx context.Context, secretARN string, now time.Time) ([]Waiver, error) {
 	live := []Waiver{}

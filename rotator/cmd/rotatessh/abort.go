@@ -20,7 +20,10 @@ the key that is given up until its time as a retiring one is over, in case someb
 it already. Automatic rotation stays on.
 
 Abort and the rotation's last step exclude each other: if the new key is current by
-then, abort is refused. It may be repeated after any failure.`,
+then, abort is refused. It may be repeated after any failure.
+
+It is also refused if the current key pair cannot be read, since the pending one may be
+the last that opens the workers. --force, with a reason, gives it up all the same.`,
 		Example: `  rotatessh abort
   rotatessh abort --yes --reason "wrong key type" --json`,
 		Args: usageArgs(noArgs),
@@ -38,6 +41,7 @@ then, abort is refused. It may be repeated after any failure.`,
 		},
 	}
 	f.register(c)
+	f.registerForce(c)
 	return c
 }
 
@@ -49,8 +53,13 @@ func newResume(g *globals) *cobra.Command {
 		Long: `Resume lets the rotator run the steps of the rotation that is pending, now. AWS does
 the same at a time of its own choosing, and refuses to start another rotation until then.
 Nothing is skipped: the new key becomes current only if the fleet is ready for it.
-It works with automatic rotation switched off, too, and may be repeated after any failure.`,
+It works with automatic rotation switched off, too, and may be repeated after any failure.
+
+With --force and a reason it switches even if workers are not ready, two minutes after
+the new key's publication at the earliest. The controller loses those workers until their
+agents are back; they are named in the log and the report.`,
 		Example: `  rotatessh resume
+  rotatessh resume --force --reason "INC-1234: rack 7 is off"
   rotatessh resume --yes --json`,
 		Args: usageArgs(noArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -66,6 +75,7 @@ It works with automatic rotation switched off, too, and may be repeated after an
 		},
 	}
 	f.register(c)
+	f.registerForce(c)
 	return c
 }
 
@@ -80,13 +90,20 @@ tried by logging in, and only then AWSCURRENT moves. The key that is replaced is
 accepted until its time as a retiring one is over.
 
 A rollback that does not get through its gate is a pending rotation: "resume" goes on
-with it, and "abort" gives it up. Do not go back to a key that somebody may have stolen.`,
+with it, and "abort" gives it up. A key that was revoked is not gone back to; a key that
+somebody may have stolen is not to be either.
+
+With --force and a reason it goes back even if workers are not ready, two minutes after
+the key's publication at the earliest. The controller loses those workers until their
+agents are back; they are named in the log and the report.`,
 		Example: `  rotatessh rollback
+  rotatessh rollback --force --reason "INC-1234: i-0123456789abcdef0 is gone"
   rotatessh rollback --yes --reason "INC-1234" --json`,
 		Args: usageArgs(noArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.operate(c, f, planRollback)) },
 	}
 	f.register(c)
+	f.registerForce(c)
 	return c
 }
 

@@ -27,6 +27,8 @@ const longest = 16 * time.Minute
 type operateFlags struct {
 	function, reason string
 	yes, json        bool
+	force            bool
+	lockout          int
 }
 
 func (f *operateFlags) register(c *cobra.Command) {
@@ -48,6 +50,9 @@ type plan func(s secretInfo, now time.Time) (req operator.Request, tell string, 
 
 // operate shows the plan, has it confirmed, and lets the rotator carry it out.
 func (g *globals) operate(c *cobra.Command, f operateFlags, p plan) error {
+	if err := f.checkForce(); err != nil {
+		return err
+	}
 	b, err := g.open(c, defaultTag)
 	if err != nil {
 		return err
@@ -67,6 +72,9 @@ func (g *globals) operate(c *cobra.Command, f operateFlags, p plan) error {
 		return printAsked(c, f, asked{Response: operator.Response{SecretARN: secret.ARN, CurrentVersionID: secret.holder(labelCurrent), Message: tell}})
 	}
 	fmt.Fprintln(c.ErrOrStderr(), tell)
+	if req.Force = f.force; f.force {
+		fmt.Fprintln(c.ErrOrStderr(), b.cost(c.Context(), req))
+	}
 	if err := f.confirm(c, string(req.Request)); err != nil {
 		return err
 	}

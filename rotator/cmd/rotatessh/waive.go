@@ -19,7 +19,8 @@ func newWaive(g *globals) *cobra.Command {
 		Long: `Waive lets rotations go on without one worker for the given time, 30 days at most. While
 it is not ready it does not count, and every report names it. The controller is locked
 out of it after a switch that it did not take part in, until its agent is back.
-One that is ready counts as ever. Waiving all workers does not open the gate.`,
+One that is ready counts as ever. Waiving all workers does not open the gate.
+"unwaive" ends it before its time.`,
 		Example: `  rotatessh waive i-0123456789abcdef0 --for 24h --reason "dead disk, replaced tomorrow"`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -40,5 +41,28 @@ One that is ready counts as ever. Waiving all workers does not open the gate.`,
 	}
 	f.register(c)
 	c.Flags().DurationVar(&lasts, "for", 24*time.Hour, "for how `long`")
+	return c
+}
+
+func newUnwaive(g *globals) *cobra.Command {
+	var f operateFlags
+	c := &cobra.Command{
+		Use:   "unwaive INSTANCE-ID",
+		Short: "Let a worker that was waived count again",
+		Long:  `Unwaive ends the waiver of one worker. Rotations wait for it again.`,
+		Example: `  rotatessh unwaive i-0123456789abcdef0
+  rotatessh unwaive i-0123456789abcdef0 --reason "disk replaced" --yes`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !strings.HasPrefix(args[0], "i-") {
+				return usagef("%q is not an instance id", args[0])
+			}
+			return hintAWS(g.operate(c, f, func(s secretInfo, _ time.Time) (operator.Request, string, error) {
+				return operator.Request{Request: operator.Unwaive, Worker: args[0]},
+					fmt.Sprintf("Rotations of %s will wait for %s again.", s.Name, args[0]), nil
+			}))
+		},
+	}
+	f.register(c)
 	return c
 }

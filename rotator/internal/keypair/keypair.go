@@ -33,6 +33,7 @@ type material struct {
 	private string // PEM
 	next    Type
 	extra   members
+	revoked []string // what extra says of it
 }
 
 // Generate makes a new pair of type t.
@@ -49,6 +50,10 @@ func Generate(t Type) (Pair, error) {
 }
 
 func newPair(key crypto.PrivateKey, private string, extra members) (Pair, error) {
+	revoked, err := extra.revoked()
+	if err != nil {
+		return Pair{}, err
+	}
 	signer, err := ssh.NewSignerFromKey(key)
 	if err != nil {
 		return Pair{}, errors.New("private key is of a kind that SSH does not use")
@@ -57,19 +62,19 @@ func newPair(key crypto.PrivateKey, private string, extra members) (Pair, error)
 	if err != nil {
 		return Pair{}, fmt.Errorf("deriving the public key: %w", err)
 	}
-	return seal(material{signer: signer, public: public, private: private, next: successor(key), extra: extra}), nil
+	return seal(material{signer: signer, public: public, private: private, next: successor(key), extra: extra, revoked: revoked}), nil
 }
 
 func seal(m material) Pair { return Pair{func() *material { return &m }} }
 
-// WithMembersOf is p with the unknown members of old's secret instead of its own, so that what others keep
-// there survives a rotation.
+// WithMembersOf is p with the other members of old's secret instead of its own, so that what others keep
+// there survives a rotation, and with them the list of revoked keys.
 func (p Pair) WithMembersOf(old Pair) Pair {
 	if p.IsZero() || old.IsZero() {
 		return p
 	}
 	m := *p.reveal()
-	m.extra = old.reveal().extra
+	m.extra, m.revoked = old.reveal().extra, old.reveal().revoked
 	return seal(m)
 }
 

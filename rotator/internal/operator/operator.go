@@ -35,16 +35,28 @@ const (
 	// Rollback makes the key of VersionID, which AWSPREVIOUS marks, the current one again, by the same steps
 	// and through the same gate as a rotation.
 	Rollback Kind = "rollback"
+	// Revoke replaces the key of CurrentVersionID, the current one, by a new pair under VersionID, which the
+	// asker has made up. With the switch every other key is refused at once, without the time that a retiring
+	// key has. Of the workers that do not accept the new key by then exactly AcceptLockout are given up.
+	Revoke Kind = "revoke"
 	// Waive lets rotations go on without Worker until Until.
 	Waive Kind = "waive"
 	// Rotate starts a rotation to VersionID, a new version whose id the asker makes up, for a Reason. It is
 	// subject to the same limit as rotations that events ask for.
 	Rotate Kind = "rotate"
+	// Unwaive ends the waiver of Worker.
+	Unwaive Kind = "unwaive"
 )
+
+// RevocationPrefix begins the version ids of revocations, by which anybody who looks at the labels can tell
+// what is pending.
+const RevocationPrefix = "revoke-"
 
 // MaxWaiver is the longest time for which a worker may be waived: what is broken for longer is to be
 // repaired or removed.
 const MaxWaiver = 30 * 24 * time.Hour
+
+var revocationID = regexp.MustCompile(`^` + RevocationPrefix + `[0-9a-f]{32}$`)
 
 // maxText bounds what a person writes, which stands in log lines and reports.
 const maxText = 512
@@ -58,14 +70,19 @@ type Request struct {
 	SecretARN string `json:"secretArn"` // of the key-pair secret
 	// VersionID is the version of the secret that is given up, finished or gone back to.
 	VersionID string `json:"versionId,omitempty"`
-	// CurrentVersionID is the version that a Rollback replaces.
+	// CurrentVersionID is the version that a Rollback or Revoke replaces.
 	CurrentVersionID string `json:"currentVersionId,omitempty"`
 	// Worker is the instance id of a Waive, and Until its end on AWS's clock: an absolute time, so that a
 	// repetition makes it no longer.
 	Worker string    `json:"worker,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
-	Actor  string    `json:"actor"`
-	Reason string    `json:"reason,omitempty"` // a Waive and a Rotate need one
+	// AcceptLockout is the exact number of workers that a Revoke may lock the controller out of.
+	AcceptLockout int `json:"acceptLockout,omitempty"`
+	// Force carries out what is otherwise refused because it would lock the controller out of workers. It is
+	// no way around anything else.
+	Force  bool   `json:"force,omitempty"`
+	Actor  string `json:"actor"`
+	Reason string `json:"reason,omitempty"` // a Waive and a Rotate need one, and so does Force
 }
 
 // New gives a request without particulars.
@@ -120,21 +137,35 @@ func (r Request) Validate() error {
 }
 
 func (r Request) validateKind() error {
-	if r.Request != Waive && (r.Worker != "" || !r.Until.IsZero()) {
+	switch waiver := r.Request == Waive || r.Request == Unwaive; {
+	case !waiver && (r.Worker != "" || !r.Until.IsZero()):
 		return fmt.Errorf("%s has nothing to do with worker and until", r.Request)
+	case r.Request != Revoke && r.AcceptLockout != 0 || r.AcceptLockout < 0:
+		return fmt.Errorf("%s with acceptLockout %d: only revoke has such a number, and it is not negative", r.Request, r.AcceptLockout)
+	case (waiver || r.Request == Rotate) && r.Force:
+		return fmt.Errorf("%s cannot be forced", r.Request)
+	case r.Force && r.Reason == "":
+		return errors.New("force needs a reason")
 	}
 	switch r.Request {
 	case Waive:
 		if !strings.HasPrefix(r.Worker, "i-") || !plain(r.Worker) || r.Until.IsZero() || r.Reason == "" || r.VersionID+r.CurrentVersionID != "" {
 			return errors.New("waive needs the worker's instance id, until and a reason, and no version")
 		}
+	case Unwaive:
+		if !strings.HasPrefix(r.Worker, "i-") || !plain(r.Worker) || !r.Until.IsZero() || r.VersionID+r.CurrentVersionID != "" {
+			return errors.New("unwaive needs the worker's instance id and nothing else")
+		}
 	case Abort, Resume:
 		if r.VersionID == "" || r.CurrentVersionID != "" {
 			return fmt.Errorf("%s needs versionId and nothing else", r.Request)
 		}
-	case Rollback:
+	case Rollback, Revoke:
 		if r.VersionID == "" || r.CurrentVersionID == "" || r.VersionID == r.CurrentVersionID {
 			return fmt.Errorf("%s needs versionId and another currentVersionId", r.Request)
+		}
+		if r.Request == Revoke && !revocationID.MatchString(r.VersionID) {
+			return fmt.Errorf("versionId %.80q is not one of a revocation: %s and 32 hexadecimal digits", r.VersionID, RevocationPrefix)
 		}
 	case Rotate:
 		if !newVersion.MatchString(r.VersionID) || r.Reason == "" || r.CurrentVersionID != "" {

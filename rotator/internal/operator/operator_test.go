@@ -17,6 +17,12 @@ func request(kind operator.Kind) operator.Request {
 	if kind == operator.Rollback {
 		r.VersionID, r.CurrentVersionID = "v1", "v2"
 	}
+	if kind == operator.Revoke {
+		r.VersionID, r.CurrentVersionID, r.AcceptLockout, r.Force, r.Reason = "revoke-0123456789abcdef0123456789abcdef", "v2", 2, true, "stolen"
+	}
+	if kind == operator.Unwaive {
+		r.VersionID, r.Worker = "", "i-0123"
+	}
 	if kind == operator.Waive {
 		r.VersionID, r.Worker, r.Until, r.Reason = "", "i-0123", time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), "dead disk"
 	}
@@ -27,7 +33,7 @@ func request(kind operator.Kind) operator.Request {
 }
 
 func TestRequestsSurviveTheJourney(t *testing.T) {
-	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Waive, operator.Rotate} {
+	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Revoke, operator.Waive, operator.Unwaive, operator.Rotate} {
 		want := request(kind)
 		raw, err := json.Marshal(want)
 		if err != nil {
@@ -58,6 +64,12 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		{"a waiver without a reason", func(r *operator.Request) { *r = request(operator.Waive); r.Reason = "" }, "reason"},
 		{"a waiver of no instance", func(r *operator.Request) { *r = request(operator.Waive); r.Worker = "*" }, "instance id"},
 		{"a waiver without an end", func(r *operator.Request) { *r = request(operator.Waive); r.Until = time.Time{} }, "until"},
+		{"force without a reason", func(r *operator.Request) { r.Force = true }, "force needs a reason"},
+		{"a waiver by force", func(r *operator.Request) { *r = request(operator.Waive); r.Force = true }, "cannot be forced"},
+		{"an abort that loses workers", func(r *operator.Request) { r.AcceptLockout = 1 }, "only revoke"},
+		{"a revocation that loses less than nobody", func(r *operator.Request) { *r = request(operator.Revoke); r.AcceptLockout = -1 }, "negative"},
+		{"a revocation of another form", func(r *operator.Request) { *r = request(operator.Revoke); r.VersionID = "v3" }, "not one of a revocation"},
+		{"the end of no instance's waiver", func(r *operator.Request) { *r = request(operator.Unwaive); r.Worker = "x" }, "instance id"},
 		{"a rotation without a reason", func(r *operator.Request) { *r = request(operator.Rotate); r.Reason = "" }, "and a reason"},
 		{"a rotation to a version of no form", func(r *operator.Request) { *r = request(operator.Rotate); r.VersionID = "v2" }, "32 to 64"},
 		{"an abort of a worker", func(r *operator.Request) { r.Worker = "i-0123" }, "nothing to do with worker"},

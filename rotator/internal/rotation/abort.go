@@ -20,8 +20,9 @@ var errTooLate = errors.New("its key is the current one by now")
 // abort gives a rotation up: it takes AWSPENDING off its version, after which no step of that rotation gets
 // past its first question. Workers go on accepting the key until its time as a retiring one is over.
 func (r *Rotator) abort(ctx context.Context, req operator.Request) (outcome, error) {
-	if err := r.sound(ctx, req.SecretARN); err != nil {
-		return outcome{}, err
+	unsound := r.sound(ctx, req.SecretARN)
+	if unsound != nil && !req.Force {
+		return outcome{}, unsound
 	}
 	here := func(s secret) bool { return s.holder(labelPending) == req.VersionID }
 	before, err := r.settled(ctx, req.SecretARN, here)
@@ -36,6 +37,10 @@ func (r *Rotator) abort(ctx context.Context, req operator.Request) (outcome, err
 		}
 		// Still under the lease: a step that asked the fleet before finds another keyset than it asked about.
 		out.state, err = r.reconcile(ctx, req.SecretARN)
+		if err != nil && unsound != nil { // there is no key that could be published
+			out.message += fmt.Sprintf("; it was forced, and the keyset stays as it is: %v", err)
+			out.secret, err = r.describe(ctx, req.SecretARN)
+		}
 		if err == nil && here(out.secret) {
 			err = fmt.Errorf("%s has come back to version %q: ask again", labelPending, req.VersionID)
 		}
@@ -77,7 +82,7 @@ func (r *Rotator) dropPending(ctx, limited context.Context, req operator.Request
 
 // settled reads labels, with patience as long as they are not as expected. They may stay so.
 func (r *Rotator) settled(ctx context.Context, secretARN string, expected func(secret) bool) (s secret, err error) {
-	err = settle(ctx, func() (bool, error) {
+	err = r.settle(ctx, func() (bool, error) {
 		s, err = r.describe(ctx, secretARN)
 		return err == nil && !expected(s), err
 	})

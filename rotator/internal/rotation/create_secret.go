@@ -33,6 +33,11 @@ func (r *Rotator) storeNewPair(ctx context.Context, req request) (keypair.Pair, 
 	if err != nil {
 		return keypair.Pair{}, err
 	}
+	return r.store(ctx, req, pair)
+}
+
+// store puts a pair into the token's version, with AWSPENDING on it, and gives what the version holds then.
+func (r *Rotator) store(ctx context.Context, req request, pair keypair.Pair) (keypair.Pair, error) {
 	value, err := pair.Encode(req.token)
 	if err != nil {
 		return keypair.Pair{}, err
@@ -48,7 +53,7 @@ func (r *Rotator) storeNewPair(ctx context.Context, req request) (keypair.Pair, 
 	if putErr != nil && !errors.As(putErr, &exists) {
 		return keypair.Pair{}, fmt.Errorf("storing the new key pair: %w", putErr)
 	}
-	err = settle(ctx, func() (bool, error) {
+	err = r.settle(ctx, func() (bool, error) {
 		pair, err = r.pair(ctx, req.secretARN, req.token, labelPending)
 		return errors.Is(err, errAbsent), err
 	})
@@ -74,7 +79,7 @@ func (r *Rotator) newPair(ctx context.Context, req request) (keypair.Pair, error
 }
 
 func (r *Rotator) currentPair(ctx context.Context, secretARN string) (pair keypair.Pair, err error) {
-	err = settle(ctx, func() (bool, error) {
+	err = r.settle(ctx, func() (bool, error) {
 		s, err := r.describe(ctx, secretARN)
 		if err != nil {
 			return false, err

@@ -30,6 +30,8 @@ type facts struct {
 	pending   labelled // AWSPENDING, where it marks another version than AWSCURRENT
 	previous  labelled // AWSPREVIOUS; it counts only while nothing has been published yet
 	published keyset.Keyset
+	// revoked are the fingerprints that AWSCURRENT's version revokes.
+	revoked []string
 	// now is a lower bound of AWS's time that lags by less than dateSlack.
 	now         time.Time
 	retireAfter time.Duration
@@ -38,6 +40,9 @@ type facts struct {
 // desired decides the document: AWSCURRENT's key is current, AWSPENDING's is pending, and every other key
 // that has been published is retiring until it is retired. No key leaves at once: one that is no longer
 // current or pending, whatever became of it, stays accepted for retireAfter, since somebody may be using it.
+// The exception is a key that AWSCURRENT's version revokes. It is retired at once and stays listed for as
+// long as the secret remembers it, and neither a label nor a keyset that was wiped brings it back; unless
+// AWSCURRENT itself marks it, since there must be a key to log in with.
 //
 // What is already published comes back unchanged if it says all that. A key whose time is over moves to the
 // retired ones only in a document that is due for another reason: workers drop it at its notAfter without
@@ -46,9 +51,7 @@ type facts struct {
 func desired(f facts) keyset.Keyset {
 	next := keyset.Keyset{Schema: keyset.Schema, SecretARN: f.secretARN, Generation: f.published.Generation}
 	next.Keys = append(f.used(), f.unused()...)
-	next.Retired = slices.DeleteFunc(slices.Clone(f.published.Retired), func(r keyset.Retired) bool {
-		return slices.ContainsFunc(next.Keys, func(k keyset.Key) bool { return k.PublicKey.Fingerprint() == r.Fingerprint })
-	})
+	next.Retired = f.retired(next.Keys)
 	next = arranged(next)
 	if len(next.Keys) == 0 || keyset.SameContent(next, f.published) {
 		return f.published
@@ -68,22 +71,30 @@ func (f facts) used() []keyset.Key {
 	if !f.current.none() {
 		keys = append(keys, keyset.Key{State: keyset.Current, VersionID: f.current.versionID, PublicKey: f.current.public})
 	}
-	if !f.pending.none() && f.pending.public != f.current.public {
+	if !f.pending.none() && f.pending.public != f.current.public && !f.revokes(f.pending.public) {
 		keys = append(keys, keyset.Key{State: keyset.Pending, VersionID: f.pending.versionID, PublicKey: f.pending.public})
 	}
 	return keys
 }
 
-// unused are the published keys that no label marks any more. The notAfter of one that is retiring already
-// stays as it is.
-func (f facts) unused() []keyset.Key {
-	published := f.published.Keys
-	if len(published) == 0 && !f.previous.none() {
-		published = []keyset.Key{{State: keyset.Current, VersionID: f.previous.versionID, PublicKey: f.previous.public}}
+func (f facts) revokes(key keyset.PublicKey) bool {
+	return slices.Contains(f.revoked, key.Fingerprint())
+}
+
+// known are the keys that have been published, as they were.
+func (f facts) known() []keyset.Key {
+	if len(f.published.Keys) > 0 || f.previous.none() {
+		return f.published.Keys
 	}
+	return []keyset.Key{{State: keyset.Current, VersionID: f.previous.versionID, PublicKey: f.previous.public}}
+}
+
+// unused are the published keys that no label marks any more and that are not revoked. The notAfter of one
+// that is retiring already stays as it is.
+func (f facts) unused() []keyset.Key {
 	var keys []keyset.Key
-	for _, k := range published {
-		if k.PublicKey == f.current.public || k.PublicKey == f.pending.public {
+	for _, k := range f.known() {
+		if k.PublicKey == f.current.public || k.PublicKey == f.pending.public || f.revokes(k.PublicKey) {
 			continue
 		}
 		if k.State == keyset.Pending && !safeguard.Orphan {
@@ -95,6 +106,37 @@ func (f facts) unused() []keyset.Key {
 		keys = append(keys, k)
 	}
 	return keys
+}
+
+// retired are the keys that were retired and are not among those in use, after the ones that are revoked
+// now. Revoked keys of which only the fingerprint is known follow the newest, whose whole keys count.
+func (f facts) retired(used []keyset.Key) []keyset.Retired {
+	var list []keyset.Retired
+	listed := make(map[string]bool)
+	for _, k := range used {
+		listed[k.PublicKey.Fingerprint()] = true
+	}
+	add := func(r keyset.Retired) {
+		if !listed[r.Fingerprint] {
+			listed[r.Fingerprint] = true
+			list = append(list, r)
+		}
+	}
+	for _, k := range f.known() {
+		if f.revokes(k.PublicKey) {
+			add(keyset.Retired{Fingerprint: k.PublicKey.Fingerprint(), VersionID: k.VersionID, PublicKey: k.PublicKey})
+		}
+	}
+	for _, r := range f.published.Retired {
+		add(r)
+	}
+	newest := len(list)
+	for _, fingerprint := range f.revoked {
+		add(keyset.Retired{Fingerprint: fingerprint})
+	}
+	forgotten := slices.Clone(list[newest:])
+	list = slices.Insert(list[:newest], min(newest, wholeKeys), forgotten...)
+	return list[:min(len(list), keyset.MaxRetired)]
 }
 
 func (f facts) notAfter() time.Time {

@@ -50,6 +50,7 @@ func (r *Rotator) promoteWhenReady(ctx context.Context, req request) (fleet.Read
 	for range tries {
 		s, ready, err = r.untilUnchanged(ctx, req)
 		if err == nil {
+			r.nameGivenUp(req, s, ready)
 			err = r.promote(ctx, req, s)
 		}
 		if !errors.Is(err, errChanged) {
@@ -150,7 +151,7 @@ func (r *Rotator) moveCurrent(ctx context.Context, req request, from string) err
 // moved looks whether AWSCURRENT has arrived. What the call answered is not what counts: an answer may be
 // lost, and its repetition be refused because the label has already gone.
 func (r *Rotator) moved(ctx context.Context, req request, from string, moveErr error) error {
-	err := settle(ctx, func() (bool, error) {
+	err := r.settle(ctx, func() (bool, error) {
 		now, err := r.describe(ctx, req.secretARN)
 		if err != nil {
 			return false, err

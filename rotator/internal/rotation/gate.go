@@ -39,18 +39,27 @@ var (
 // gate waits until every worker that counts has acknowledged the keyset in s and accepts its pending key,
 // or until shortly before the function's deadline. After errNotReady the Readiness says who is missing.
 func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readiness, error) {
-	g := &gate{r: r, s: s}
+	g := &gate{r: r, s: s, terms: termsOf(req.asked)}
 	if err := g.recall(ctx, req.token); err != nil {
 		return g.ready, err
 	}
-	deadline := r.giveUp(ctx)
+	deadline, err := g.terms.deadline(r, s, r.giveUp(ctx))
+	if err != nil {
+		return g.ready, err
+	}
 	for wait := firstPoll; ; wait = min(wait*3/2, lastPoll) {
-		err := g.round(ctx)
+		err = g.round(ctx)
 		if err != nil && (wait == firstPoll || errors.Is(err, errChanged)) {
 			return g.ready, err // later ones may pass, and have been retried by the SDK
 		}
 		closed := errors.Join(err, g.closed())
-		if closed == nil || g.hopeless() || time.Until(deadline) < wait {
+		if closed == nil {
+			return g.ready, nil
+		}
+		if g.hopeless() || time.Until(deadline) < wait {
+			if err == nil {
+				closed = g.accepted(closed)
+			}
 			return g.ready, closed
 		}
 		r.Log.Debug("waiting for workers", logging.Step(req.step), zap.Int("ready", len(g.ready.Ready)), zap.Int("expected", g.ready.Expected))
@@ -73,6 +82,7 @@ func (r *Rotator) giveUp(ctx context.Context) time.Time {
 type gate struct {
 	r         *Rotator
 	s         state
+	terms     terms
 	workers   []fleet.Worker
 	listAgain time.Time
 	findings  fleet.Findings // nil before anybody was asked
@@ -179,20 +189,31 @@ func (g *gate) sameKeyset(ctx context.Context) error {
 	return nil
 }
 
-// closed says why the gate is not open, or nil. An empty fleet is no ready one, except before the first key
-// is in use: then there is nobody who could be locked out.
+// closed says why the gate is not open, or nil. A revocation has no use for a threshold: it counts each worker
+// that would be lost.
 func (g *gate) closed() error {
 	switch {
 	case !safeguard.Gate:
+		return nil
+	case g.terms.revoke && g.lost() > 0:
+		return fmt.Errorf("%w: %d workers would lose access: %s", errNotReady, g.lost(), g.ready.Summary())
+	case !g.terms.revoke && !g.ready.Reaches(g.r.Policy.Threshold):
+		return fmt.Errorf("%w: %s", errNotReady, g.ready.Summary())
+	}
+	return g.insane()
+}
+
+// insane says why what the inventory shows cannot be the fleet, or nil. An empty fleet is no ready one, except
+// before the first key is in use: then there is nobody who could be locked out.
+func (g *gate) insane() error {
+	switch here := g.ready.Expected + len(g.ready.Waived); {
 	case g.ready.Expected == 0 && !g.s.current.IsZero():
 		return fmt.Errorf("%w: no running instance counts as a worker, %d are booting, and somebody may be using the current key", errNotReady, len(g.ready.Exempt))
-	case !g.ready.Reaches(g.r.Policy.Threshold):
-		return fmt.Errorf("%w: %s", errNotReady, g.ready.Summary())
 	case len(g.ready.Ready) < g.r.Policy.MinWorkers && !g.s.current.IsZero():
 		return fmt.Errorf("%w: at least %d must be: %s", errNotReady, g.r.Policy.MinWorkers, g.ready.Summary())
-	case g.ready.Expected+len(g.ready.Waived) < g.least:
+	case here < g.least:
 		return fmt.Errorf("%w: only %d workers are there, %d at the last switch, and ROTATESSH_MAX_SHRINK allows %d%% fewer: have they lost their tag? %s",
-			errNotReady, g.ready.Expected+len(g.ready.Waived), g.before, g.r.Policy.MaxShrink, g.ready.Summary())
+			errNotReady, here, g.before, g.r.Policy.MaxShrink, g.ready.Summary())
 	}
 	return nil
 }

@@ -22,10 +22,11 @@ type observer struct {
 	doc   keyset.Keyset
 	since map[keyset.PublicKey]time.Time // when each key was last seen as AWSCURRENT's
 	last  keyset.Keyset
+	theft map[keyset.PublicKey]bool // keys that an operator wants nobody to use
 }
 
 func newObserver(r *rig) *observer {
-	return &observer{r: r, stale: true, since: map[keyset.PublicKey]time.Time{}}
+	return &observer{r: r, stale: true, since: map[keyset.PublicKey]time.Time{}, theft: map[keyset.PublicKey]bool{}}
 }
 
 // pause does something that locks controllers out by its nature, without the observer.
@@ -38,6 +39,18 @@ func (o *observer) pause(f func()) {
 	defer o.mu.Unlock()
 	o.off, o.stale, o.last = false, true, keyset.Keyset{}
 	clear(o.since)
+}
+
+// stolen says that a key is to be revoked: who has it from before the switch is locked out by intention.
+func (o *observer) stolen(key keyset.PublicKey) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.theft[key] = true
+}
+
+// revoked reports whether a key is revoked by what is current, and was meant to be.
+func (o *observer) revoked(key keyset.PublicKey, current keypair.Pair) bool {
+	return o.theft[key] && current.Revokes(key.Fingerprint())
 }
 
 // look fails the test if some worker that acknowledged does not accept a key that a controller may use, or
@@ -58,7 +71,7 @@ func (o *observer) look(when string) {
 	o.r.mu.Lock()
 	defer o.r.mu.Unlock()
 	for key, seen := range o.since {
-		if now.Sub(seen) >= o.r.policy.RetireAfter {
+		if now.Sub(seen) >= o.r.policy.RetireAfter || o.revoked(key, current) {
 			continue
 		}
 		if doc.Generation > 0 && !holds(doc, key, now) {
@@ -86,7 +99,7 @@ func (o *observer) audit(when string, doc keyset.Keyset, now time.Time) {
 	}
 	for _, k := range o.last.Keys {
 		gone := !slices.ContainsFunc(doc.Keys, func(have keyset.Key) bool { return have.PublicKey == k.PublicKey })
-		if gone && !k.Elapsed(now) {
+		if gone && !k.Elapsed(now) && !o.revoked(k.PublicKey, o.pair) {
 			o.r.t.Errorf("%s: generation %d dropped the %s key %s", when, doc.Generation, k.State, k.PublicKey.Fingerprint())
 		}
 		listed := slices.ContainsFunc(doc.Retired, func(have keyset.Retired) bool { return have.Fingerprint == k.PublicKey.Fingerprint() })

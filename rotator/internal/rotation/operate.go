@@ -26,15 +26,17 @@ func (r *Rotator) operate(ctx context.Context, raw []byte) (operator.Response, e
 		operator.Abort:    r.abort,
 		operator.Resume:   r.resume,
 		operator.Rollback: r.rollback,
+		operator.Revoke:   r.revoke,
 		operator.Waive:    r.waive,
 		operator.Rotate:   r.requestedByOperator,
+		operator.Unwaive:  r.unwaive,
 	}
 	out, err := ways[req.Request](ctx, req)
 	if err != nil {
 		return operator.Response{}, fmt.Errorf("%s: %w", req.Request, err)
 	}
 	r.audit("operator's request is fulfilled", req, zap.Bool("already", out.already), logging.Generation(out.doc.Keyset.Generation))
-	if req.Request != operator.Waive && req.Request != operator.Rotate { // these leave records of their own
+	if req.Worker == "" && req.Request != operator.Rotate { // these leave records of their own
 		r.reportOperation(ctx, req, out)
 	}
 	return operator.Response{
@@ -53,7 +55,8 @@ type outcome struct {
 func (r *Rotator) audit(what string, req operator.Request, more ...zap.Field) {
 	r.Log.Info(what, append([]zap.Field{
 		zap.String("request", string(req.Request)), zap.String("actor", req.Actor), logging.SecretID(req.SecretARN),
-		logging.VersionID(req.VersionID), zap.String("from", req.CurrentVersionID), logging.Worker(req.Worker), zap.Time("until", req.Until), logging.Reason(req.Reason),
+		logging.VersionID(req.VersionID), zap.String("from", req.CurrentVersionID), logging.Worker(req.Worker), zap.Time("until", req.Until),
+		zap.Int("accept_lockout", req.AcceptLockout), zap.Bool("force", req.Force), logging.Reason(req.Reason),
 	}, more...)...)
 }
 

@@ -365,11 +365,21 @@ func TestRequestsAreAudited(t *testing.T) {
 	}
 }
 
+// checkRevoked makes sure that a revocation is in force as soon as its version is current.
+func (r *rig) checkRevoked(req operator.Request) {
+	if current, pair := r.labelled("AWSCURRENT"); req.Request == operator.Revoke && current == req.VersionID {
+		for _, f := range pair.Revoked() {
+			r.refused(f)
+		}
+	}
+}
+
 func (r *rig) askAgain(req operator.Request) string {
 	current := r.mustAsk(req).CurrentVersionID
 	if (current == req.VersionID) == (req.Request == operator.Abort) {
 		r.t.Errorf("%s of version %s left version %s current", req.Request, req.VersionID, current)
 	}
+	r.checkRevoked(req)
 	return current
 }
 
@@ -383,6 +393,7 @@ func ways() map[string]func(r *rig, req operator.Request, reached string) string
 			if _, err := r.handle(scheduleEvent()); err != nil {
 				r.t.Errorf("schedule: %v", err)
 			}
+			r.checkRevoked(req)
 			return r.askAgain(req)
 		},
 		"the next rotation": func(r *rig, req operator.Request, before string) string {
@@ -408,6 +419,7 @@ func TestRequestDisturbedAtAnyCallIsCompletedLater(t *testing.T) {
 			return r.request(operator.Abort, token)
 		},
 		operator.Resume: func(r *rig) operator.Request { return r.request(operator.Resume, r.startRotation()) },
+		operator.Revoke: func(r *rig) operator.Request { return r.revocation(int(r.probes.Load()) + 1) },
 		operator.Rollback: func(r *rig) operator.Request {
 			previous, _ := r.labelled("AWSCURRENT")
 			return r.back(r.rotate(), previous)

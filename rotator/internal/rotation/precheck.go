@@ -7,6 +7,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
 // request is one step of one rotation.
@@ -14,7 +15,9 @@ type request struct {
 	step, secretARN string
 	token           string // the version that is to become AWSCURRENT
 	rotationToken   string // passed on to PutSecretValue, and nowhere else
-	asked           bool   // by an operator, whether automatic rotation is on or not
+	// asked holds what an operator has asked for, whether automatic rotation is on or not; nil for a step
+	// that Secrets Manager sends.
+	asked *operator.Request
 }
 
 // errNotRotating says that the secret is not in the rotation that a step is asked for.
@@ -24,7 +27,7 @@ var errNotRotating = errors.New("the secret is not in this rotation")
 // this is, the rotation needs nothing more than what reconciling does, and that has been done.
 func (r *Rotator) precheck(ctx context.Context, req request) (done bool, err error) {
 	var s secret
-	err = settle(ctx, func() (bool, error) {
+	err = r.settle(ctx, func() (bool, error) {
 		if s, err = r.describe(ctx, req.secretARN); err != nil {
 			return false, err
 		}
@@ -59,7 +62,7 @@ func (s secret) inRotation(req request) error {
 		return fmt.Errorf("version %q is unknown or bears no label: %w", token, errNotRotating)
 	case s.holder(labelPending) != token:
 		return fmt.Errorf("%s is on version %q instead of %q: %w", labelPending, s.holder(labelPending), token, errNotRotating)
-	case !s.enabled && !req.asked:
+	case !s.enabled && req.asked == nil:
 		return fmt.Errorf("rotation of secret %q is switched off", s.arn)
 	}
 	return nil

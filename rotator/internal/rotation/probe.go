@@ -16,6 +16,9 @@ import (
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 )
 
+// errProbe says that a log-in with the pending key did not work.
+var errProbe = errors.New("logging in with the pending key failed")
+
 // probe logs in to a sample of the ready workers and gives their number. Nobody is probed while nobody is
 // ready, which the gate allows only for the very first key.
 func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readiness, key ssh.Signer) (int, error) {
@@ -52,7 +55,7 @@ func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readi
 	if len(failed) > named {
 		more = fmt.Sprintf(" and %d more", len(failed)-named)
 	}
-	return len(sample), fmt.Errorf("logging in with the pending key failed on %d of %d workers tried: %s%s", len(failed), len(sample), strings.Join(failed[:min(named, len(failed))], "; "), more)
+	return len(sample), fmt.Errorf("%w on %d of %d workers tried: %s%s", errProbe, len(failed), len(sample), strings.Join(failed[:min(named, len(failed))], "; "), more)
 }
 
 func (r *Rotator) probeOne(ctx context.Context, w fleet.Worker, acks map[string]ledger.Ack, key ssh.Signer) error {

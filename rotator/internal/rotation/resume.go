@@ -39,7 +39,7 @@ func (r *Rotator) carryOut(ctx context.Context, req operator.Request, message st
 	}
 	out.already = s.holder(labelCurrent) == req.VersionID
 	for _, step := range []string{"createSecret", "setSecret", "testSecret", "finishSecret"} {
-		err := r.run(ctx, request{step: step, secretARN: req.SecretARN, token: req.VersionID, asked: true})
+		err := r.run(ctx, request{step: step, secretARN: req.SecretARN, token: req.VersionID, asked: &req})
 		if err != nil {
 			return out, err
 		}
@@ -84,8 +84,12 @@ func (r *Rotator) worthGoingBack(ctx context.Context, req operator.Request) erro
 	if err != nil {
 		return fmt.Errorf("there is no key to go back to: %w", err)
 	}
-	if current, err := r.currentPair(ctx, req.SecretARN); err == nil && current.PublicKey() == previous.PublicKey() {
+	current, err := r.currentPair(ctx, req.SecretARN)
+	switch readable := err == nil; { // it need not be to be left
+	case readable && current.PublicKey() == previous.PublicKey():
 		return fmt.Errorf("version %q holds the current key, so that nothing would change", req.VersionID)
+	case readable && current.Revokes(previous.Fingerprint()):
+		return fmt.Errorf("the key %s of version %q %w", previous.Fingerprint(), req.VersionID, errRevoked)
 	}
 	return nil
 }

@@ -144,6 +144,8 @@ func (r *rig) connect() {
 	}
 	r.rotator = rotation.New(r.parts)
 	r.rotator.TestOnlyLeaseTime(time.Second)
+	r.rotator.TestOnlyHeadStart(500 * time.Millisecond)
+	r.rotator.TestOnlyLag(20 * time.Millisecond) // the endpoint does not lag by itself
 	_, err = r.db.CreateTable(r.t.Context(), &dynamodb.CreateTableInput{
 		TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{
@@ -421,6 +423,31 @@ func (r *rig) followPublications() {
 			r.passAll()
 		}
 	})
+}
+
+// followersAfter lets only these workers do a pass as soon as a keyset is in force.
+func (r *rig) followersAfter(some []*worker) func(localaws.Call) {
+	return func(c localaws.Call) {
+		if c.Service == "secretsmanager" && c.Action == "UpdateSecretVersionStage" {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for _, w := range some {
+				r.pass(w)
+			}
+		}
+	}
+}
+
+// rotateFollowed is rotate with workers that follow from now on.
+func (r *rig) rotateFollowed() string {
+	r.onCall = nil
+	r.followPublications()
+	return r.rotate()
+}
+
+// refuseProbes makes all log-ins with a pending key fail.
+func (r *rig) refuseProbes() {
+	r.probeErr = func(fleet.Worker) error { return errors.New("auth: the server refused the key") }
 }
 
 func (r *rig) pass(w *worker) {

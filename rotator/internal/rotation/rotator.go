@@ -53,6 +53,7 @@ type Ledger interface {
 	PutBeacon(context.Context, ledger.Beacon) error
 	PutReport(context.Context, ledger.Report) error
 	PutWaiver(context.Context, ledger.Waiver) error
+	DeleteWaiver(ctx context.Context, secretARN, worker string) error
 	Waivers(ctx context.Context, secretARN string, now time.Time) ([]ledger.Waiver, error)
 	Reports(ctx context.Context, secretARN string, limit int32) ([]ledger.Report, error)
 	AcquireLease(ctx context.Context, l ledger.Lease, now time.Time, ttl time.Duration) error
@@ -128,10 +129,12 @@ type Rotator struct {
 	Parts
 	leaseTime time.Duration
 	patience  time.Duration
+	headStart time.Duration
+	lag       time.Duration
 }
 
 // New gives a Rotator.
 func New(p Parts) *Rotator {
 	p.Log = p.Log.Named("rotation")
-	return &Rotator{Parts: p, leaseTime: leaseTime, patience: patience}
+	return &Rotator{Parts: p, leaseTime: leaseTime, patience: patience, headStart: headStart, lag: lag}
 }

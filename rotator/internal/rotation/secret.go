@@ -91,16 +91,19 @@ func movedOn(err error) bool {
 	return ok && strings.Contains(invalid.ErrorMessage(), "VersionStage")
 }
 
+// lag is the first of the waits for a read that may lag a write.
+const lag = 100 * time.Millisecond
+
 // settle repeats a read whose result may lag a write, with growing waits, while it says again. Its last
 // error stands.
-func settle(ctx context.Context, read func() (again bool, err error)) error {
+func (r *Rotator) settle(ctx context.Context, read func() (again bool, err error)) error {
 	const tries = 4
 	for i := range tries {
 		again, err := read()
 		if !again || i == tries-1 {
 			return err
 		}
-		if err := sleep(ctx, 100*time.Millisecond<<i); err != nil {
+		if err := sleep(ctx, r.lag<<i); err != nil {
 			return err
 		}
 	}

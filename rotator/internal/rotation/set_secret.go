@@ -12,6 +12,9 @@ import (
 // errNoPending says that the token's version holds no key pair that could be rotated to.
 var errNoPending = errors.New("there is no new key pair")
 
+// errRevoked says that a key is not to be used any more.
+var errRevoked = errors.New("has been revoked")
+
 // setSecret publishes the new public key to the fleet.
 func (r *Rotator) setSecret(ctx context.Context, req request) error {
 	s, err := r.reconcileFor(ctx, req)
@@ -26,7 +29,7 @@ func (r *Rotator) setSecret(ctx context.Context, req request) error {
 // reconcileFor reconciles until the token's key is in the keyset. A pending version whose value cannot be
 // seen yet looks like one that has none, hence the patience.
 func (r *Rotator) reconcileFor(ctx context.Context, req request) (s state, err error) {
-	err = settle(ctx, func() (bool, error) {
+	err = r.settle(ctx, func() (bool, error) {
 		if s, err = r.reconcile(ctx, req.secretARN); err != nil {
 			return false, err
 		}
@@ -46,6 +49,9 @@ func (s state) holds(token string) error {
 	}
 	if s.pending.PublicKey() == s.current.PublicKey() {
 		return fmt.Errorf("%s version %q holds a copy of the current key pair: %w", labelPending, token, errNoPending)
+	}
+	if s.current.Revokes(s.pending.Fingerprint()) {
+		return fmt.Errorf("%s version %q holds %s, which %w", labelPending, token, s.pending.Fingerprint(), errRevoked)
 	}
 	if !accepts(s.doc.Keyset, s.pending.PublicKey()) {
 		return fmt.Errorf("keyset generation %d does not hold pending key %s", s.doc.Keyset.Generation, s.pending.Fingerprint())

@@ -23,7 +23,7 @@ type snapshot struct {
 // newer than published, so that a document computed from both may replace published and nothing else.
 func (r *Rotator) snapshot(ctx context.Context, secretARN string, published keyset.Keyset) (snapshot, error) {
 	var s snapshot
-	err := settle(ctx, func() (bool, error) {
+	err := r.settle(ctx, func() (bool, error) {
 		var err error
 		s, err = r.read(ctx, secretARN, published)
 		return errors.Is(err, errAbsent) || err == nil && s.dubious(published), err
@@ -42,7 +42,7 @@ func (r *Rotator) read(ctx context.Context, secretARN string, published keyset.K
 	if s.current, err = r.pair(ctx, secretARN, version, labelCurrent); err != nil && !errors.Is(err, keypair.ErrEmpty) {
 		return s, err
 	}
-	s.facts.current = labelled{version, s.current.PublicKey()}
+	s.facts.current, s.facts.revoked = labelled{version, s.current.PublicKey()}, s.current.Revoked()
 	if err := r.readPending(ctx, &s); err != nil {
 		return s, err
 	}

@@ -39,6 +39,27 @@ func (r *Rotator) waive(ctx context.Context, req operator.Request) (outcome, err
 	})
 }
 
+// unwaive ends a waiver before its time.
+func (r *Rotator) unwaive(ctx context.Context, req operator.Request) (outcome, error) {
+	var out outcome
+	var err error
+	if out.secret, err = r.describe(ctx, req.SecretARN); err != nil {
+		return outcome{}, err
+	}
+	now, err := r.now()
+	if err != nil {
+		return outcome{}, err
+	}
+	waived, err := r.waived(ctx, req.SecretARN, now)
+	if err != nil {
+		return outcome{}, err
+	}
+	_, found := waived[req.Worker]
+	out.already = !found
+	out.message = fmt.Sprintf("%s counts again", req.Worker)
+	return out, r.Ledger.DeleteWaiver(ctx, req.SecretARN, req.Worker)
+}
+
 // waived are the live waivers' sentences, by instance id.
 func (r *Rotator) waived(ctx context.Context, secretARN string, now time.Time) (map[string]string, error) {
 	waivers, err := r.Ledger.Waivers(ctx, secretARN, now)
