@@ -36,10 +36,16 @@ func (accounts) Lookup(ctx context.Context, name string) (account.Account, error
 }
 
 // files is userfile.Writer in keysync's words.
-type files struct{ w *userfile.Writer }
+type files struct {
+	w       *userfile.Writer
+	written func() // is called for each file rewritten
+}
 
 func (f files) Rewrite(ctx context.Context, t keysync.Target, change func([]byte) ([]byte, error)) ([]byte, bool, error) {
 	out, err := f.w.Rewrite(ctx, userfile.Target(t), change)
+	if out.Written {
+		f.written()
+	}
 	return out.Bytes, out.Written, err
 }
 

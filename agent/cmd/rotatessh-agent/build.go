@@ -92,7 +92,7 @@ func (w *world) syncer(client *ledger.Client, r *reporter, c keysync.Config) (*k
 		Source:   w.source(),
 		Recorder: client,
 		Accounts: accounts{},
-		Files:    files{&userfile.Writer{}},
+		Files:    files{&userfile.Writer{}, r.applied},
 		Verifier: newVerifier(w.cfg.SSHD),
 		Memory:   memory,
 		Resets:   memory,

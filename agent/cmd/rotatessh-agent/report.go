@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
+	"github.com/rotatessh/rotatessh/agent/internal/metrics"
 	"github.com/rotatessh/rotatessh/agent/internal/state"
 	"github.com/rotatessh/rotatessh/agent/internal/wake"
 	"github.com/rotatessh/rotatessh/common/ledger"
@@ -19,7 +20,8 @@ import (
 // the files are.
 type reporter struct {
 	dir   string
-	files *wake.Files // nil for a single pass
+	files *wake.Files      // nil for a single pass
+	meter *metrics.Metrics // nil where nobody asks
 	log   *zap.Logger
 	last  keysync.Status
 
@@ -35,6 +37,9 @@ const rewriteAfter = 30 * time.Second
 // Report implements keysync.Reporter.
 func (r *reporter) Report(s keysync.Status) {
 	r.last = s
+	if r.meter != nil {
+		r.meter.Observe(s)
+	}
 	if time.Since(r.at) >= rewriteAfter || !sameNews(s, r.written) {
 		r.write(s)
 	}
@@ -44,6 +49,13 @@ func (r *reporter) Report(s keysync.Status) {
 	r.files.Set(append(paths(s.Users), state.ResetPath(r.dir)))
 	// The first report means that the first pass is over, whatever came of it: sshd need not wait any longer.
 	r.notify(daemon.SdNotifyReady + "\n" + daemon.SdNotifyWatchdog + "\nSTATUS=" + headline(s))
+}
+
+// applied is told of each file rewritten.
+func (r *reporter) applied() {
+	if r.meter != nil {
+		r.meter.Applied()
+	}
 }
 
 func (r *reporter) write(s keysync.Status) {

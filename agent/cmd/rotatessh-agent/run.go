@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
+	"github.com/rotatessh/rotatessh/agent/internal/metrics"
 	"github.com/rotatessh/rotatessh/agent/internal/state"
 	"github.com/rotatessh/rotatessh/agent/internal/wake"
 	"github.com/rotatessh/rotatessh/common/buildinfo"
@@ -43,20 +44,23 @@ func runAgent(ctx context.Context, opts options) error {
 	bell := wake.NewBell()
 	report := &reporter{dir: cfg.StateDir, files: wake.NewFiles(bell, w.log.Named("wake")), log: w.log}
 	client := w.ledger()
+	beacon := &wake.Beacon{Reader: client, Interval: cfg.Beacon.Interval, Bell: bell, Log: w.log.Named("wake")}
+	if cfg.Metrics.Address != "" {
+		report.meter = metrics.New(metrics.Options{Version: buildinfo.Version(), MaxAge: cfg.FullCheck.StaleAfter(), Announced: beacon.Announced})
+	}
 	syncer, err := w.syncer(client, report, keysync.Config{BeatEvery: heartbeat(w.log)})
 	if err != nil {
 		return err
 	}
+	beacon.Known = syncer.Known
 	w.log.Info("agent started", zap.String("version", buildinfo.Version()), logging.Worker(w.worker.ARN), zap.String("region", w.aws.Region))
 	go onHangup(ctx, hangup, bell)
-	w.work(ctx, syncer, bell, report, &wake.Beacon{
-		Reader: client, Known: syncer.Known, Interval: cfg.Beacon.Interval, Bell: bell, Log: w.log.Named("wake"),
-	})
+	w.work(ctx, syncer, bell, report, beacon)
 	w.log.Info("agent stopped")
 	return nil
 }
 
-// work runs the wake-up sources beside the syncer until ctx ends, and returns when all of them have.
+// work runs the wake-up sources and what shows the state beside the syncer until ctx ends, and returns when all of them have.
 func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bell, report *reporter, beacon *wake.Beacon) {
 	var sources sync.WaitGroup
 	defer sources.Wait()
@@ -68,6 +72,9 @@ func (w *world) work(ctx context.Context, syncer *keysync.Syncer, bell *wake.Bel
 	sources.Go(func() { wake.Timer(ctx, bell, w.cfg.FullCheck.Interval) })
 	sources.Go(func() { report.files.Run(ctx) })
 	sources.Go(func() { beacon.Run(ctx) })
+	if report.meter != nil {
+		sources.Go(func() { report.meter.Serve(ctx, w.cfg.Metrics.Address, w.log.Named("metrics")) })
+	}
 	if s := w.cfg.Subscription; s.Enabled {
 		queue := &wake.Queue{
 			SQS: sqs.NewFromConfig(w.aws), SNS: sns.NewFromConfig(w.aws),

@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -262,4 +265,37 @@ func TestFileIsThereBeforeSSHDListens(t *testing.T) {
 	begun := time.Now()
 	c.ack(t, w.instance.ARN, accepted(1, pair))
 	t.Logf("verified %v after sshd listened", time.Since(begun).Round(time.Millisecond))
+}
+
+func TestMetricsAreServed(t *testing.T) {
+	c := newCluster(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	w := c.newWorker(t, "metrics: {address: "+address+"}")
+	// The port is taken: the keys come all the same.
+	_, p := synced(t, w)
+	p.logged(t, "metrics cannot be served", 1)
+	p.signal(t, syscall.SIGTERM)
+	p.exit(t)
+	listener.Close()
+	w.start(t)
+	var text string
+	eventually(t, func() bool {
+		resp, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		text = string(body)
+		return err == nil && strings.Contains(text, "rotatessh_agent_healthy 1\n")
+	}, "no metrics")
+	for _, want := range []string{"rotatessh_agent_generation 1\n", "rotatessh_agent_generation_lag 0\n", `rotatessh_agent_passes_total{result="success"}`, "go_goroutines "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
 }

@@ -36,8 +36,7 @@ func status(_ context.Context, opts options) error {
 		return err
 	}
 	s.Running = running(cfg.StateDir)
-	// Every full check is a pass, and comes at the latest after 1.2 times its interval.
-	s.Healthy = s.Status.Healthy(time.Now(), 2*cfg.FullCheck.Interval) && s.Running != "no"
+	s.Healthy = s.Status.Healthy(time.Now(), cfg.FullCheck.StaleAfter()) && s.Running != "no"
 	if err := printShown(opts, s); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type Config struct {
 	Beacon       Beacon       `yaml:"beacon"`
 	FullCheck    FullCheck    `yaml:"fullCheck"`
 	Subscription Subscription `yaml:"subscription"`
+	Metrics      Metrics      `yaml:"metrics"`
 }
 
 // User is an account on this machine.
@@ -72,6 +73,15 @@ type Beacon struct {
 // FullCheck is the poll that depends on nothing but the keyset secret.
 type FullCheck struct {
 	Interval time.Duration `yaml:"interval"`
+}
+
+// StaleAfter is how old the last success may be: every full check is a pass, and comes at the latest after 1.2 times its interval.
+func (f FullCheck) StaleAfter() time.Duration { return 2 * f.Interval }
+
+// Metrics are for Prometheus.
+type Metrics struct {
+	// Address is where they are served, on loopback; empty means nowhere.
+	Address string `yaml:"address"`
 }
 
 // Subscription is the machine's own queue, which wakes the agent within a second.

@@ -56,6 +56,7 @@ sshd: {address: "[::1]:2222", hostKeys: /k/*.pub, port: 22, program: /opt/sshd, 
 beacon: {interval: 5m}
 fullCheck: {interval: 1h30m}
 subscription: {enabled: true, topic: t, queuePrefix: q-}
+metrics: {address: "[::1]:9722"}
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +70,7 @@ subscription: {enabled: true, topic: t, queuePrefix: q-}
 		Beacon:       config.Beacon{Interval: 5 * time.Minute},
 		FullCheck:    config.FullCheck{Interval: 90 * time.Minute},
 		Subscription: config.Subscription{Enabled: true, Topic: "t", QueuePrefix: "q-"},
+		Metrics:      config.Metrics{Address: "[::1]:9722"},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -125,6 +127,7 @@ func TestValidateReportsEveryFault(t *testing.T) {
 		SSHD:   config.SSHD{Address: "127.0.0.1", HostKeys: "[", Port: 70000, Program: "sshd", ConfigFile: "conf", Controllers: []string{"10.0.0.0/8"}},
 		Beacon: config.Beacon{Interval: time.Millisecond}, FullCheck: config.FullCheck{Interval: 48 * time.Hour},
 		Subscription: config.Subscription{Topic: "a topic", QueuePrefix: strings.Repeat("q", 61)},
+		Metrics:      config.Metrics{Address: "0.0.0.0:9722"},
 	}
 	err := c.Validate()
 	if err == nil {
@@ -134,7 +137,7 @@ func TestValidateReportsEveryFault(t *testing.T) {
 		"keysetSecret is empty", "ledgerTable is empty", `stateDir "relative"`, `logLevel ""`, `protect "MD5:aa"`, `worker.arn "i-1"`,
 		`user name "" is not one`, `user name "a b" is not one`, `user "x": file "%k"`, `user "x" is listed twice`, `user "x": options`,
 		`sshd.address "127.0.0.1"`, `sshd.hostKeys "["`, "sshd.port 70000", `sshd.program "sshd"`, `sshd.configFile "conf"`, `sshd.controllers "10.0.0.0/8"`, "beacon.interval 1ms", "fullCheck.interval 48h0m0s",
-		`subscription.topic "a topic"`, "subscription.queuePrefix",
+		`subscription.topic "a topic"`, "subscription.queuePrefix", `metrics.address "0.0.0.0:9722"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not reported:\n%v", want, err)
@@ -231,4 +234,18 @@ func keys(t reflect.Type) []string {
 		}
 	}
 	return list
+}
+
+func TestMetricsStayOnTheMachine(t *testing.T) {
+	for address, want := range map[string]bool{
+		"": true, "127.0.0.1:9722": true, "127.0.0.2:1": true, "[::1]:9722": true, "[::ffff:127.0.0.1]:9722": true,
+		":9722": false, "0.0.0.0:9722": false, "[::]:9722": false, "10.0.0.1:9722": false, "localhost:9722": false, "127.0.0.1": false,
+		"127.0.0.1:0": false, "127.0.0.1:99999": false,
+	} {
+		c := config.Default()
+		c.Metrics.Address = address
+		if err := c.Validate(); (err == nil) != want {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
 }

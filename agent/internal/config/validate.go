@@ -51,6 +51,8 @@ func (c Config) Validate() error {
 	f.interval("fullCheck.interval", c.FullCheck.Interval)
 	f.check(topicName.MatchString(c.Subscription.Topic), "subscription.topic %q is not the name of an SNS topic", c.Subscription.Topic)
 	f.check(queuePrefix.MatchString(c.Subscription.QueuePrefix), "subscription.queuePrefix %q cannot begin the name of an SQS queue", c.Subscription.QueuePrefix)
+	f.check(c.Metrics.Address == "" || isLoopback(c.Metrics.Address),
+		"metrics.address %q is not of the form 127.0.0.1:port or [::1]:port: metrics are for this machine alone", c.Metrics.Address)
 	return errors.Join(f.all...)
 }
 
@@ -102,6 +104,12 @@ func (f *faults) sshd(s SSHD) {
 		_, err := netip.ParseAddr(c)
 		f.check(err == nil, "sshd.controllers %q is not an IP address", c)
 	}
+}
+
+// isLoopback reports whether nobody but this machine can connect to the address. A name could lead anywhere.
+func isLoopback(address string) bool {
+	at, err := netip.ParseAddrPort(address)
+	return err == nil && at.Addr().IsLoopback() && at.Port() != 0
 }
 
 func isPort(s string) bool {

@@ -17,7 +17,7 @@ type BeaconReader interface {
 	Beacon(ctx context.Context, secretARN string) (ledger.Beacon, bool, error)
 }
 
-// Beacon polls the beacon. Run is for one goroutine, FleetSize for any.
+// Beacon polls the beacon. Run is for one goroutine, FleetSize and Announced are for any.
 type Beacon struct {
 	Reader   BeaconReader
 	Known    func() keysync.Known // what the agent has; called before and after each poll
@@ -26,7 +26,8 @@ type Beacon struct {
 	Log      *zap.Logger
 
 	fleet  atomic.Int64
-	broken bool // the last poll failed
+	newest atomic.Int64 // generation announced last
+	broken bool         // the last poll failed
 }
 
 // beaconTimeout bounds one poll with the SDK's own retries.
@@ -34,6 +35,9 @@ const beaconTimeout = 20 * time.Second
 
 // FleetSize is the number of workers as the beacon last told it, or 0.
 func (b *Beacon) FleetSize() int { return int(b.fleet.Load()) }
+
+// Announced is the generation that the beacon announced last, or 0.
+func (b *Beacon) Announced() int64 { return b.newest.Load() }
 
 // Run polls at every interval, give or take a fifth, until ctx ends. The first poll comes a tenth of the interval after the start,
 // when the agent has usually read its keyset. As long as the agent knows no keyset, it does not know where the beacon is
@@ -62,6 +66,7 @@ func (b *Beacon) poll(ctx context.Context) {
 		return
 	}
 	b.fleet.Store(int64(max(beacon.FleetSize, 0)))
+	b.newest.Store(beacon.Generation)
 	if beacon.Generation > b.Known().Generation {
 		b.Log.Debug("beacon announces a keyset", logging.Generation(beacon.Generation))
 		b.Bell.Ring(keysync.Request{Fetch: true, Generation: beacon.Generation, Why: "the beacon has changed"})

@@ -134,8 +134,8 @@ func TestBeacon(t *testing.T) {
 		if rung(bell) {
 			t.Error("the generation that is in force rings the bell")
 		}
-		if s.secret.Load() != "arn" || b.FleetSize() != 12 {
-			t.Errorf("asked for %v, fleet size %d", s.secret.Load(), b.FleetSize())
+		if s.secret.Load() != "arn" || b.FleetSize() != 12 || b.Announced() != 4 {
+			t.Errorf("asked for %v, fleet size %d, announced %d", s.secret.Load(), b.FleetSize(), b.Announced())
 		}
 		s.beacon.Store(&ledger.Beacon{Generation: 5, FleetSize: 13})
 		minutes(2)
