@@ -141,8 +141,15 @@ func TestScrape(t *testing.T) {
 	if typ := resp.Header.Get("Content-Type"); typ != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Errorf("content type %q", typ)
 	}
-	if resp, err := http.Get("http://" + address + "/debug/pprof/"); err != nil || resp.StatusCode != http.StatusNotFound {
-		t.Errorf("another path: %v, %v", resp, err)
+	for _, path := range []string{"/debug/pprof/", "/debug/vars", "/"} {
+		resp, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
 	}
 	stop()
 	if conn, err := net.Dial("tcp", address); err == nil {
