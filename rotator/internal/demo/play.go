@@ -121,6 +121,7 @@ func (h history) find(phase, versionID string) (ledger.Report, bool) {
 
 // stepCall is one invocation of the rotator for a step.
 type stepCall struct {
+	at      time.Time // of the answer
 	took    time.Duration
 	failed  bool
 	message string // why
@@ -137,7 +138,7 @@ func (p *play) steps(step, versionID string) []stepCall {
 		}
 		var answer struct{ ErrorMessage, ErrorType string }
 		_ = json.Unmarshal(c.Output, &answer) // a step that passed answers null
-		found = append(found, stepCall{took: c.End.Sub(c.Start), failed: c.ErrorCode != "", message: strings.TrimPrefix(answer.ErrorMessage, step+": "), timeout: answer.ErrorType == "Sandbox.Timedout"})
+		found = append(found, stepCall{at: c.End, took: c.End.Sub(c.Start), failed: c.ErrorCode != "", message: strings.TrimPrefix(answer.ErrorMessage, step+": "), timeout: answer.ErrorType == "Sandbox.Timedout"})
 	}
 	return found
 }
@@ -193,6 +194,34 @@ func (p *play) awaitFailed(ctx context.Context, step, versionID string) (call st
 		err = fmt.Errorf("waiting for %s to fail: %w", step, err)
 	}
 	return call, failed, err
+}
+
+// await waits until something that is named has come.
+func (p *play) await(ctx context.Context, what string, ask func() (bool, error)) error {
+	ctx, cancel := p.bound(ctx)
+	defer cancel()
+	if err := until(ctx, ask); err != nil {
+		return fmt.Errorf("waiting for %s: %w", what, err)
+	}
+	return nil
+}
+
+// named reads from the rotator's report whom a failed step was waiting for, and why.
+func (p *play) named(ctx context.Context, step, version string) (workers []string, codes map[string]int, err error) {
+	var h history
+	err = p.ask(ctx, &h, "report")
+	report, _ := h.find(step, version)
+	return instances(report.Laggards), report.Reasons, err
+}
+
+// instances are the ids of the workers of a report.
+func instances(of []ledger.Laggard) []string {
+	ids := []string{}
+	for _, l := range of {
+		ids = append(ids, ledger.InstanceID(l.Worker))
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // awaitSteady stands for the five minutes after which the rotator's schedule comes round: it sends the event at

@@ -1,6 +1,11 @@
 package demo
 
-import "context"
+import (
+	"context"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // keeper keeps a program of a worker running until it is told to end it.
 type keeper struct {
@@ -32,3 +37,38 @@ func (f *Fleet) startAgent(w *Worker) {
 
 // stopAgent ends the worker's agent for good, as an operator would, or an agent that crashes at every start.
 func (f *Fleet) stopAgent(w *Worker) { w.agentKeeper.end() }
+
+// powerOff ends everything that runs on a worker, log-ins included, and takes it out of the fleet. The inventory
+// has the instance in that state then. Its files stay.
+func (f *Fleet) powerOff(w *Worker, state string) error {
+	f.setWorkers(slices.DeleteFunc(f.Workers(), func(have *Worker) bool { return have == w }))
+	w.agentKeeper.end()
+	w.sshdKeeper.end()
+	for _, pid := range sessions(w.dir) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	return f.server.SetInstanceState(w.ID, state)
+}
+
+// powerOn is a worker's boot after powerOff.
+func (f *Fleet) powerOn(ctx context.Context, w *Worker) error {
+	if err := f.server.SetInstanceState(w.ID, "running"); err != nil {
+		return err
+	}
+	f.setWorkers(append(f.Workers(), w))
+	return f.startWorker(ctx, w)
+}
+
+// launchInstance adds the nth worker as a running instance that has not booted yet: nothing runs on it before
+// startWorker.
+func (f *Fleet) launchInstance(n int) (*Worker, error) {
+	w, err := newWorker(f.folder.path, f.user, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.enroll(f.server); err != nil {
+		return nil, err
+	}
+	f.setWorkers(append(f.Workers(), w))
+	return w, nil
+}

@@ -17,6 +17,7 @@ import (
 	eventtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/rotatessh/rotatessh/common/localaws"
 )
@@ -40,6 +41,7 @@ type clients struct {
 	secrets *secretsmanager.Client
 	dynamo  *dynamodb.Client
 	sns     *sns.Client
+	sqs     *sqs.Client
 	events  *eventbridge.Client
 	ec2     *ec2.Client
 }
@@ -63,6 +65,7 @@ func newClients(a Access) clients {
 		secrets: secretsmanager.NewFromConfig(cfg),
 		dynamo:  dynamodb.NewFromConfig(cfg),
 		sns:     sns.NewFromConfig(cfg),
+		sqs:     sqs.NewFromConfig(cfg),
 		events:  eventbridge.NewFromConfig(cfg),
 		ec2:     ec2.NewFromConfig(cfg),
 	}

@@ -88,12 +88,9 @@ func (p *play) rollBackInVain(ctx context.Context, f *rollbackFacts, to string) 
 	}
 	f.Refused = out.status != 0
 	_, f.SwitchedEarly = p.switched(to, asked)
-	var h history
-	if err := p.ask(ctx, &h, "report"); err != nil {
+	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, "testSecret", to); err != nil {
 		return err
 	}
-	report, _ := h.find("testSecret", to)
-	f.NamedWorkers, f.ReasonCodes = instances(report.Laggards), report.Reasons
 	if !f.SwitchedEarly {
 		p.tell("nothing has been switched, and the controllers go on with the current key")
 	}

@@ -140,6 +140,29 @@ func TestRollbackWithoutGateIsNoticed(t *testing.T) {
 	}
 }
 
+func TestWorkersThatComeAndGoDoNotHoldARotationUp(t *testing.T) {
+	var f lateJoinFacts
+	said := mustBeAsExpected(t, "late-join", &f)
+	mustSay(t, said, "worker-6 ("+f.ReturnedWorker+") is stopped", "worker-7 ("+f.LaunchedWorker+") is launched", "worker-5 is terminated",
+		"worker-6 accepts the key in use after 1 pass")
+}
+
+func TestBootingWorkerThatCountsIsNoticed(t *testing.T) {
+	var f lateJoinFacts
+	mustNotice(t, "rotatessh_nograce", "late-join", "failedSteps", &f)
+	if len(f.NamedWorkers) != 1 || f.NamedWorkers[0] != f.LaunchedWorker {
+		t.Errorf("named are %q, want the launched worker %s", f.NamedWorkers, f.LaunchedWorker)
+	}
+}
+
+func TestTerminatedWorkerThatCountsIsNoticed(t *testing.T) {
+	var f lateJoinFacts
+	mustNotice(t, "rotatessh_norelist", "late-join", "failedSteps", &f)
+	if len(f.NamedWorkers) != 1 || f.NamedWorkers[0] != f.TerminatedWorker {
+		t.Errorf("named are %q, want the terminated worker %s", f.NamedWorkers, f.TerminatedWorker)
+	}
+}
+
 // goodCommon is what goes well in every scenario.
 func goodCommon(workers int) Common {
 	return Common{Workers: workers, NewKeyAccepted: workers, OldKeyRefused: workers, LoginsTried: fewestLogins, ForeignLinesKept: true}
@@ -216,6 +239,21 @@ func TestEachWrongFactIsNoticed(t *testing.T) {
 		"reasonCodes":   func(f *rollbackFacts) { f.ReasonCodes = map[string]int{"silent": 1} },
 		"resumed":       func(f *rollbackFacts) { f.Resumed = false },
 		"previousInUse": func(f *rollbackFacts) { f.PreviousInUse = false },
+	})
+	mustNoticeEach(t, func() *lateJoinFacts {
+		return &lateJoinFacts{
+			Common: goodCommon(6), NamedWorkers: []string{}, ReasonCodes: map[string]int{}, CountedAtSwitch: 4, QueueRemoved: true,
+			MissedRotations: 3, LaunchedPasses: 1, ReturnedPasses: 1,
+		}
+	}, spoilt[*lateJoinFacts]{
+		"failedSteps":     func(f *lateJoinFacts) { f.FailedSteps = 1 },
+		"namedWorkers":    func(f *lateJoinFacts) { f.NamedWorkers = []string{"i-1"} },
+		"reasonCodes":     func(f *lateJoinFacts) { f.ReasonCodes = map[string]int{"silent": 1} },
+		"countedAtSwitch": func(f *lateJoinFacts) { f.CountedAtSwitch = 5 },
+		"queueRemoved":    func(f *lateJoinFacts) { f.QueueRemoved = false },
+		"missedRotations": func(f *lateJoinFacts) { f.MissedRotations = 2 },
+		"launchedPasses":  func(f *lateJoinFacts) { f.LaunchedPasses = 2 },
+		"returnedPasses":  func(f *lateJoinFacts) { f.ReturnedPasses = 2 },
 	})
 }
 

@@ -2,10 +2,7 @@ package demo
 
 import (
 	"context"
-	"slices"
 	"time"
-
-	"github.com/rotatessh/rotatessh/common/ledger"
 )
 
 func silentWorker() Scenario {
@@ -67,7 +64,7 @@ func playSilentWorker(ctx context.Context, p *play) (facts, error) {
 	f.FailedStep, f.SecondsToFail = "testSecret", seconds(call.took)
 	p.tell("testSecret failed after %.1f s of %g: %s", f.SecondsToFail, f.DeadlineSeconds, call.message)
 	p.tell("nothing has been switched, and the controllers go on with the current key")
-	if err := p.readFailure(ctx, f, version); err != nil {
+	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, "testSecret", version); err != nil {
 		return nil, err
 	}
 	if err := p.controllers.Round(ctx); err != nil {
@@ -78,27 +75,6 @@ func playSilentWorker(ctx context.Context, p *play) (facts, error) {
 		return nil, err
 	}
 	return f, p.comeBack(ctx, f, w, r)
-}
-
-// readFailure reads from the rotator's report whom it was waiting for.
-func (p *play) readFailure(ctx context.Context, f *silentWorkerFacts, version string) error {
-	var h history
-	if err := p.ask(ctx, &h, "report"); err != nil {
-		return err
-	}
-	report, _ := h.find("testSecret", version)
-	f.NamedWorkers, f.ReasonCodes = instances(report.Laggards), report.Reasons
-	return nil
-}
-
-// instances are the ids of the workers of a report.
-func instances(of []ledger.Laggard) []string {
-	ids := []string{}
-	for _, l := range of {
-		ids = append(ids, ledger.InstanceID(l.Worker))
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 // waiveAndSwitch gives the worker up for a while. From then on the controllers are not surprised that they

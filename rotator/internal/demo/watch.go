@@ -148,8 +148,9 @@ func (w *watch) tellLocked() {
 	if w.stage == "" {
 		return
 	}
-	n := 0
-	for _, ack := range w.acks {
+	n, workers := 0, w.fleet.Workers()
+	for _, worker := range workers {
+		ack := w.acks[worker.ARN] // or none
 		if w.retiring != "" && answer(ack, stateRetired, w.retiring) == ledger.No ||
 			w.retiring == "" && ack.Outcome == ledger.Applied && ack.Generation >= w.newest {
 			n++
@@ -159,7 +160,7 @@ func (w *watch) tellLocked() {
 	if w.retiring != "" {
 		what = "refuse it"
 	}
-	w.fleet.count(w.stage, n, w.fleet.size(), what)
+	w.fleet.count(w.stage, n, len(workers), what)
 }
 
 // timeToReady is the time from the publication of a pending key to the last worker's first acknowledgement

@@ -126,7 +126,7 @@ func (g *gate) round(ctx context.Context) error {
 }
 
 func (g *gate) list(ctx context.Context) error {
-	if time.Now().Before(g.listAgain) {
+	if time.Now().Before(g.listAgain) || !safeguard.Relist && g.workers != nil {
 		return nil
 	}
 	start := time.Now()

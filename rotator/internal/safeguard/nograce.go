@@ -1,0 +1,6 @@
+//go:build rotatessh_nograce
+
+package safeguard
+
+// Grace is switched off.
+const Grace = false
