@@ -7,10 +7,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/ledger"
-	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
@@ -66,6 +64,7 @@ func (r *Rotator) dropPending(ctx, limited context.Context, req operator.Request
 	case s.holder(labelPending) != req.VersionID:
 		return true, nil
 	}
+	fingerprint, generation := r.named(limited, req.VersionID)
 	_, dropErr := r.Secrets.UpdateSecretVersionStage(limited, &secretsmanager.UpdateSecretVersionStageInput{
 		SecretId: &req.SecretARN, VersionStage: aws.String(labelPending), RemoveFromVersionId: &req.VersionID,
 	})
@@ -76,7 +75,9 @@ func (r *Rotator) dropPending(ctx, limited context.Context, req operator.Request
 	if err != nil {
 		return false, fmt.Errorf("taking %s off version %q: %w", labelPending, req.VersionID, errors.Join(dropErr, err))
 	}
-	r.Log.Info("dropped label", logging.SecretID(req.SecretARN), zap.String("label", labelPending), logging.VersionID(req.VersionID), zap.String("actor", req.Actor))
+	r.changed("dropped label", labelChange{
+		secretARN: req.SecretARN, label: labelPending, from: req.VersionID, fingerprint: fingerprint, generation: generation,
+	})
 	return false, nil
 }
 

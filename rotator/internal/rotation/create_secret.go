@@ -24,7 +24,7 @@ func (r *Rotator) createSecret(ctx context.Context, req request) error {
 	if err != nil {
 		return err
 	}
-	r.Log.Info("key pair is stored", logging.VersionID(req.token), logging.Fingerprint(pair.Fingerprint()))
+	r.Log.Info("key pair is stored", logging.SecretID(req.secretARN), logging.VersionID(req.token), logging.Fingerprint(pair.Fingerprint()))
 	return nil
 }
 

@@ -77,7 +77,7 @@ func (r *Rotator) promote(ctx context.Context, req request, s state) error {
 			return err
 		}
 		moveErr := r.moveCurrent(limited, req, from)
-		return r.moved(ctx, req, from, moveErr)
+		return r.moved(ctx, req, s, moveErr)
 	})
 }
 
@@ -150,7 +150,7 @@ func (r *Rotator) moveCurrent(ctx context.Context, req request, from string) err
 
 // moved looks whether AWSCURRENT has arrived. What the call answered is not what counts: an answer may be
 // lost, and its repetition be refused because the label has already gone.
-func (r *Rotator) moved(ctx context.Context, req request, from string, moveErr error) error {
+func (r *Rotator) moved(ctx context.Context, req request, s state, moveErr error) error {
 	err := r.settle(ctx, func() (bool, error) {
 		now, err := r.describe(ctx, req.secretARN)
 		if err != nil {
@@ -164,6 +164,9 @@ func (r *Rotator) moved(ctx context.Context, req request, from string, moveErr e
 	if err != nil {
 		return fmt.Errorf("moving %s to version %q: %w", labelCurrent, req.token, errors.Join(moveErr, err))
 	}
-	r.Log.Info("moved label", logging.SecretID(req.secretARN), zap.String("label", labelCurrent), logging.VersionID(req.token), zap.String("from", from))
+	r.changed("moved label", labelChange{
+		secretARN: req.secretARN, label: labelCurrent, to: req.token, from: s.secret.holder(labelCurrent),
+		fingerprint: s.pending.Fingerprint(), generation: s.doc.Keyset.Generation, revokes: s.pending.Revoked(),
+	})
 	return nil
 }

@@ -164,7 +164,11 @@ func (g *gate) ask(ctx context.Context, everybody bool) error {
 		maps.Copy(g.findings, findings)
 		findings = g.findings
 	}
+	last, first := g.ready, g.findings == nil
 	g.findings, g.ready = findings, fleet.Judge(g.workers, findings, q)
+	if !first {
+		g.followed(last, g.ready)
+	}
 	return nil
 }
 

@@ -63,15 +63,15 @@ func (r *Rotator) Handle(ctx context.Context, raw json.RawMessage) (any, error) 
 	case e.Source == operator.Source:
 		return r.operate(ctx, raw)
 	case e.Step != "":
-		return nil, r.step(ctx, e)
+		return nil, r.as(actorRotation, e.Step).step(ctx, e)
 	case e.Source == "aws.secretsmanager" && e.DetailType == "Secret Label Updated":
-		return r.labelMoved(ctx, e)
+		return r.as(actorLabel, "AWSCURRENT has moved").labelMoved(ctx, e)
 	case e.DetailType == "Scheduled Event":
-		return r.scheduled(ctx)
+		return r.as(actorSchedule, "reconciling").scheduled(ctx)
 	case e.Source == eventSource && e.DetailType == requestDetailType:
 		return r.requestedByEvent(ctx, e)
 	case e.Source == "aws.ec2" && e.DetailType == "EC2 Instance State-change Notification":
-		return r.instanceChanged(ctx, e)
+		return r.as("event of EC2", "an instance has changed").instanceChanged(ctx, e)
 	}
 	return nil, fmt.Errorf("event with source %.40q and detail-type %.40q is neither a rotation step nor one that the rotator serves", e.Source, e.DetailType)
 }

@@ -21,6 +21,7 @@ func (r *Rotator) operate(ctx context.Context, raw []byte) (operator.Response, e
 	if err != nil {
 		return operator.Response{}, err
 	}
+	r = r.as(req.Actor, req.Reason)
 	r.audit("operator asked", req)
 	ways := map[operator.Kind]func(context.Context, operator.Request) (outcome, error){
 		operator.Abort:    r.abort,
@@ -54,9 +55,9 @@ type outcome struct {
 
 func (r *Rotator) audit(what string, req operator.Request, more ...zap.Field) {
 	r.Log.Info(what, append([]zap.Field{
-		zap.String("request", string(req.Request)), zap.String("actor", req.Actor), logging.SecretID(req.SecretARN),
+		zap.String("request", string(req.Request)), logging.SecretID(req.SecretARN),
 		logging.VersionID(req.VersionID), zap.String("from", req.CurrentVersionID), logging.Worker(req.Worker), zap.Time("until", req.Until),
-		zap.Int("accept_lockout", req.AcceptLockout), zap.Bool("force", req.Force), logging.Reason(req.Reason),
+		zap.Int("accept_lockout", req.AcceptLockout), zap.Bool("force", req.Force),
 	}, more...)...)
 }
 
@@ -96,7 +97,7 @@ func (r *Rotator) underLease(ctx context.Context, lease ledger.Lease, current st
 func (r *Rotator) sound(ctx context.Context, secretARN string) error {
 	_, err := r.currentPair(ctx, secretARN)
 	if err != nil && !errors.Is(err, keypair.ErrEmpty) {
-		return fmt.Errorf("the current key pair cannot be read, and the pending one may be the last that opens the workers: %w", err)
+		return fmt.Errorf("the current key pair cannot be read, and the pending one may be the last that opens the workers (--force gives it up all the same): %w", err)
 	}
 	return nil
 }

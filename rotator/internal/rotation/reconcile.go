@@ -65,7 +65,7 @@ func (r *Rotator) reconcileOnce(ctx context.Context, secretARN string) (state, e
 	}
 	limited, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
-	leftover := r.dropLeftover(limited, s.secret)
+	leftover := r.dropLeftover(limited, s.snapshot)
 	if err := r.publish(limited, &s, doc); err != nil {
 		return s, errors.Join(err, leftover)
 	}
@@ -91,7 +91,7 @@ func (r *Rotator) publish(ctx context.Context, s *state, doc keystore.Document) 
 	}
 	s.published = true
 	r.Log.Info("published keyset", logging.SecretID(s.secret.arn), logging.Generation(next.Generation),
-		logging.VersionID(s.doc.VersionID), zap.Array("keys", keyFields(next.Keys)))
+		logging.VersionID(s.doc.VersionID), zap.Array("keys", keyFields(next.Keys)), zap.Strings("newly_retired", newlyRetired(doc.Keyset, next)))
 	return nil
 }
 
@@ -114,7 +114,8 @@ func (r *Rotator) highestGeneration(ctx context.Context, secretARN string) (int6
 // dropLeftover takes AWSPENDING off the version that is AWSCURRENT: what a rotation that died after its
 // last important act did not get to. Secrets Manager itself would go on without, but other readers of
 // labels would not.
-func (r *Rotator) dropLeftover(ctx context.Context, s secret) error {
+func (r *Rotator) dropLeftover(ctx context.Context, snap snapshot) error {
+	s := snap.secret
 	version := s.holder(labelPending)
 	if version == "" || version != s.holder(labelCurrent) {
 		return nil
@@ -123,7 +124,9 @@ func (r *Rotator) dropLeftover(ctx context.Context, s secret) error {
 		SecretId: &s.arn, VersionStage: aws.String(labelPending), RemoveFromVersionId: &version,
 	})
 	if err == nil {
-		r.Log.Info("dropped label", logging.SecretID(s.arn), zap.String("label", labelPending), logging.VersionID(version))
+		r.changed("dropped label", labelChange{
+			secretARN: s.arn, label: labelPending, from: version, fingerprint: snap.current.Fingerprint(), generation: snap.facts.published.Generation,
+		})
 		return nil
 	}
 	// The answer of an earlier try may have been lost, and another invocation may have come first.

@@ -44,7 +44,10 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 func (r *Rotator) reportFinished(ctx context.Context, req request, s state, ready fleet.Readiness) {
 	report := readinessReport(ready)
 	report.Passed, report.Message = true, "the new key is current"
-	if ready.Expected == 0 {
+	if n := len(ready.Laggards) + len(ready.Waived); n > 0 {
+		report.Message += fmt.Sprintf(", and %d workers that were not ready are given up", n)
+	}
+	if ready.Findings == nil {
 		report.Message = "the new key is current; completed by a later run"
 		if _, found, err := r.findReport(ctx, s, "finishSecret"); found || err != nil {
 			return
@@ -99,6 +102,10 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	}
 	add("still-accepted", "its sshd accepts the old key", retirement.Accepting)
 	add("unknown", "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
+	if !found || have.Ready != report.Ready || have.Expected != report.Expected {
+		r.Log.Info("workers refuse the old key", logging.SecretID(s.secret.arn), logging.VersionID(old.VersionID), logging.Fingerprint(key.Fingerprint()),
+			logging.Generation(s.doc.Keyset.Generation), zap.Int("refused", report.Ready), zap.Int("expected", report.Expected))
+	}
 	r.report(ctx, request{step: phaseSteady, secretARN: s.secret.arn, token: s.facts.current.versionID}, s, report)
 }
 

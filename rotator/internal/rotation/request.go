@@ -46,9 +46,9 @@ func (r *Rotator) requestedByEvent(ctx context.Context, e event) (Result, error)
 		return Result{}, errors.New("event that asks for a rotation lacks its id or detail.secretArn")
 	}
 	digest := sha256.Sum256([]byte(e.Detail.SecretARN + "\x00" + e.ID)) // a version id that a repetition makes again
-	req, _, err := r.startRotation(ctx, ledger.RotationRequest{
-		SecretARN: e.Detail.SecretARN, ID: oneLine(e.ID), Actor: strings.TrimSpace("event " + oneLine(e.ID) + " " + oneLine(e.Account)),
-		Reason: oneLine(e.Detail.Reason), VersionID: hex.EncodeToString(digest[:]),
+	actor, reason := strings.TrimSpace("event "+oneLine(e.ID)+" "+oneLine(e.Account)), oneLine(e.Detail.Reason)
+	req, _, err := r.as(actor, reason).startRotation(ctx, ledger.RotationRequest{
+		SecretARN: e.Detail.SecretARN, ID: oneLine(e.ID), Actor: actor, Reason: reason, VersionID: hex.EncodeToString(digest[:]),
 	})
 	if no, refused := errors.AsType[*refusal](err); refused {
 		return Result{SecretARN: e.Detail.SecretARN, Refused: no.why}, nil
@@ -164,8 +164,7 @@ func (r *Rotator) recordRequest(ctx context.Context, req ledger.RotationRequest)
 	if req.Refused != "" {
 		what = "request for a rotation is refused"
 	}
-	r.Log.Info(what, logging.SecretID(req.SecretARN), logging.VersionID(req.VersionID), zap.String("id", req.ID),
-		zap.String("actor", req.Actor), logging.Reason(req.Reason), zap.String("refused", req.Refused))
+	r.Log.Info(what, logging.SecretID(req.SecretARN), logging.VersionID(req.VersionID), zap.String("id", req.ID), zap.String("refused", req.Refused))
 	err := r.reportRequest(ctx, req)
 	if err == nil {
 		err = r.Ledger.PutRequest(ctx, req) // last: a repetition that finds it does nothing more

@@ -7,10 +7,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/ledger"
-	"github.com/rotatessh/rotatessh/common/logging"
+	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
@@ -72,26 +71,27 @@ func (r *Rotator) beginRollback(ctx context.Context, req operator.Request) error
 		if begun, err := s.mayRollBack(req); begun || err != nil {
 			return err
 		}
-		if err := r.worthGoingBack(limited, req); err != nil {
+		previous, err := r.worthGoingBack(limited, req)
+		if err != nil {
 			return err
 		}
-		return r.markPending(ctx, limited, req)
+		return r.markPending(ctx, limited, req, previous.Fingerprint())
 	})
 }
 
-func (r *Rotator) worthGoingBack(ctx context.Context, req operator.Request) error {
+func (r *Rotator) worthGoingBack(ctx context.Context, req operator.Request) (keypair.Pair, error) {
 	previous, err := r.pair(ctx, req.SecretARN, req.VersionID, labelPrevious)
 	if err != nil {
-		return fmt.Errorf("there is no key to go back to: %w", err)
+		return keypair.Pair{}, fmt.Errorf("there is no key to go back to: %w", err)
 	}
 	current, err := r.currentPair(ctx, req.SecretARN)
 	switch readable := err == nil; { // it need not be to be left
 	case readable && current.PublicKey() == previous.PublicKey():
-		return fmt.Errorf("version %q holds the current key, so that nothing would change", req.VersionID)
+		return keypair.Pair{}, fmt.Errorf("version %q holds the current key, so that nothing would change", req.VersionID)
 	case readable && current.Revokes(previous.Fingerprint()):
-		return fmt.Errorf("the key %s of version %q %w", previous.Fingerprint(), req.VersionID, errRevoked)
+		return keypair.Pair{}, fmt.Errorf("the key %s of version %q %w", previous.Fingerprint(), req.VersionID, errRevoked)
 	}
-	return nil
+	return previous, nil
 }
 
 // mayRollBack compares the labels with what the operator saw. begun means that AWSPENDING or AWSCURRENT are
@@ -116,7 +116,7 @@ func (s secret) mayRollBack(req operator.Request) (begun bool, err error) {
 }
 
 // markPending attaches AWSPENDING, not past limited. Secrets Manager refuses if any other version has got it meanwhile.
-func (r *Rotator) markPending(ctx, limited context.Context, req operator.Request) error {
+func (r *Rotator) markPending(ctx, limited context.Context, req operator.Request, fingerprint string) error {
 	_, markErr := r.Secrets.UpdateSecretVersionStage(limited, &secretsmanager.UpdateSecretVersionStageInput{
 		SecretId: &req.SecretARN, VersionStage: aws.String(labelPending), MoveToVersionId: &req.VersionID,
 	})
@@ -127,6 +127,9 @@ func (r *Rotator) markPending(ctx, limited context.Context, req operator.Request
 	if err != nil {
 		return fmt.Errorf("putting %s on version %q: %w", labelPending, req.VersionID, errors.Join(markErr, err))
 	}
-	r.Log.Info("attached label", logging.SecretID(req.SecretARN), zap.String("label", labelPending), logging.VersionID(req.VersionID), zap.String("actor", req.Actor))
+	_, generation := r.named(ctx, req.VersionID)
+	r.changed("attached label", labelChange{
+		secretARN: req.SecretARN, label: labelPending, to: req.VersionID, fingerprint: fingerprint, generation: generation,
+	})
 	return nil
 }

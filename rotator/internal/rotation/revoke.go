@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
-	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
@@ -63,13 +60,21 @@ func (r *Rotator) beginRevocation(ctx context.Context, req operator.Request) err
 		if begun, err := s.mayRevoke(req); begun || err != nil {
 			return err
 		}
-		return r.storeRevocation(ctx, limited, req, s.pending())
+		if other := s.pending(); other != "" {
+			// Secrets Manager abandons a rotation in whose course somebody stores a version, and moves AWSPENDING
+			// as it sees fit. One that is given up before is none.
+			given := req
+			given.VersionID = other
+			if _, err := r.dropPending(ctx, limited, given); err != nil {
+				return err
+			}
+		}
+		return r.storeRevocation(ctx, limited, req)
 	})
 }
 
-// storeRevocation makes the new pair, not past limited. AWSPENDING leaves the version of any other rotation,
-// after which no step of that one gets past its first question.
-func (r *Rotator) storeRevocation(ctx, limited context.Context, req operator.Request, other string) error {
+// storeRevocation makes the new pair, not past limited.
+func (r *Rotator) storeRevocation(ctx, limited context.Context, req operator.Request) error {
 	doc, err := r.Keysets.Fetch(limited)
 	if errors.Is(err, keyset.ErrEmpty) {
 		return errors.New("there is no key yet that could be revoked: a rotation makes the first one")
@@ -92,8 +97,10 @@ func (r *Rotator) storeRevocation(ctx, limited context.Context, req operator.Req
 	if err != nil {
 		return err
 	}
-	r.Log.Info("attached label", logging.SecretID(req.SecretARN), zap.String("label", labelPending), logging.VersionID(req.VersionID),
-		zap.String("from", other), logging.Fingerprint(stored.Fingerprint()), zap.Strings("revokes", stored.Revoked()))
+	r.changed("attached label", labelChange{
+		secretARN: req.SecretARN, label: labelPending, to: req.VersionID, fingerprint: stored.Fingerprint(),
+		generation: doc.Keyset.Generation, revokes: stored.Revoked(),
+	})
 	return r.revokes(ctx, req, stored)
 }
 

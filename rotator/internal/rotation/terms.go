@@ -2,14 +2,8 @@ package rotation
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/rotatessh/rotatessh/common/ledger"
-	"github.com/rotatessh/rotatessh/common/logging"
-	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
@@ -67,19 +61,4 @@ func (g *gate) accepted(closed error) error {
 		}
 	}
 	return fmt.Errorf("%w; --force switches all the same, and the controller loses every worker that is not ready", closed)
-}
-
-// logged is how many workers one line names: CloudWatch takes 256 KB a line.
-const logged = 500
-
-// nameGivenUp logs every worker that is not ready for the switch that comes now.
-func (r *Rotator) nameGivenUp(req request, s state, ready fleet.Readiness) {
-	var names []string
-	for _, l := range slices.Concat(ready.Laggards, ready.Waived) {
-		names = append(names, ledger.InstanceID(l.Worker)+" "+l.Code)
-	}
-	for some := range slices.Chunk(names, logged) {
-		r.Log.Warn("switching without workers, which are given up", logging.SecretID(req.secretARN), logging.VersionID(req.token),
-			logging.Fingerprint(s.pending.Fingerprint()), logging.Generation(s.doc.Keyset.Generation), zap.Int("given_up", len(names)), zap.Strings("workers", some))
-	}
 }

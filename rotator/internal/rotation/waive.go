@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
@@ -34,9 +37,13 @@ func (r *Rotator) waive(ctx context.Context, req operator.Request) (outcome, err
 		return outcome{}, fmt.Errorf("until %s is past or more than %v away", req.Until.Format(time.RFC3339), operator.MaxWaiver)
 	}
 	out.message = fmt.Sprintf("rotations go on without %s until %s", req.Worker, req.Until.UTC().Format(time.RFC3339))
-	return out, r.Ledger.PutWaiver(ctx, ledger.Waiver{
+	err = r.Ledger.PutWaiver(ctx, ledger.Waiver{
 		SecretARN: req.SecretARN, Worker: req.Worker, Actor: req.Actor, Reason: req.Reason, Until: req.Until,
 	})
+	if err == nil {
+		r.Log.Info("waived worker", logging.SecretID(req.SecretARN), logging.Worker(req.Worker), zap.Time("until", req.Until), logging.Generation(doc.Keyset.Generation))
+	}
+	return out, err
 }
 
 // unwaive ends a waiver before its time.
@@ -57,7 +64,12 @@ func (r *Rotator) unwaive(ctx context.Context, req operator.Request) (outcome, e
 	_, found := waived[req.Worker]
 	out.already = !found
 	out.message = fmt.Sprintf("%s counts again", req.Worker)
-	return out, r.Ledger.DeleteWaiver(ctx, req.SecretARN, req.Worker)
+	if err := r.Ledger.DeleteWaiver(ctx, req.SecretARN, req.Worker); err != nil {
+		return outcome{}, err
+	}
+	_, generation := r.named(ctx, "")
+	r.Log.Info("ended waiver", logging.SecretID(req.SecretARN), logging.Worker(req.Worker), zap.Bool("already", out.already), logging.Generation(generation))
+	return out, nil
 }
 
 // waived are the live waivers' sentences, by instance id.
