@@ -11,6 +11,7 @@ import (
 type reportFlags struct {
 	viewFlags
 	history int32
+	html    string
 }
 
 func newReport(g *globals) *cobra.Command {
@@ -30,10 +31,15 @@ key ended. p50 and p99 are nearest-rank percentiles over all workers that count:
 means that so many are not there yet. The times are AWS's as each machine knows it, good
 to about a second.
 
+With --html it writes one page that needs nothing else: no server, no network. It has a
+chart of how the fleet followed, and its table of workers can be filtered and sorted. The
+file is for its owner alone, since it names hosts.
+
 With --watch the report is shown again at each change, until nothing of a rotation is
 left to do; see "rotatessh status --help".`,
 		Example: `  rotatessh report
   rotatessh report --state silent --limit 0
+  rotatessh report --html report.html
   rotatessh report --watch
   rotatessh report --history 100 --json | jq '.reports[] | select(.passed | not)'`,
 		Args: usageArgs(noArgs),
@@ -41,6 +47,7 @@ left to do; see "rotatessh status --help".`,
 	}
 	f.register(c)
 	c.Flags().Int32Var(&f.history, "history", defaultRecords, "show so `many` records of the rotator's")
+	c.Flags().StringVar(&f.html, "html", "", "write a page to this `file`, and nothing to standard output")
 	return c
 }
 
@@ -50,6 +57,9 @@ func (g *globals) report(c *cobra.Command, f reportFlags) error {
 	}
 	if f.history < 1 || f.history > 1000 {
 		return usagef("--history is %d and must be from 1 to 1000", f.history)
+	}
+	if f.html != "" && (f.json || f.follow.watch) {
+		return usagef("--html goes with neither --json nor --watch")
 	}
 	b, err := g.open(c, f.tag)
 	if err != nil {
@@ -66,6 +76,9 @@ func (g *globals) report(c *cobra.Command, f reportFlags) error {
 	r, err := look(c.Context())
 	if err != nil {
 		return err
+	}
+	if f.html != "" {
+		return writeFile(f.html, r.WriteHTML)
 	}
 	if f.json {
 		r.Workers, _ = r.Select(f.selection)

@@ -90,7 +90,7 @@ func (p *printer) head() {
 		rows = append(rows, []string{"time to retired", r.Retired.sentence()})
 	}
 	for _, line := range r.oldKeyLines() {
-		rows = append(rows, []string{"old key", line})
+		rows = append(rows, []string{"old key", line.Text})
 	}
 	for _, w := range r.Waivers {
 		rows = append(rows, []string{"waived", fmt.Sprintf("%s, ends %s, by %s: %s", w.Worker, Due(r.At, w.Until), Printable(w.Actor), Printable(w.Reason))})
@@ -148,17 +148,21 @@ func (r Report) SummaryLine() string {
 	return line.String()
 }
 
+// oldKeyLine is one group of workers of which it is not known that they refuse the old key.
+type oldKeyLine struct{ Text, Mood string }
+
 // oldKeyLines name those of whom it is not known that they refuse the old key, once its time is over.
-func (r Report) oldKeyLines() (lines []string) {
+func (r Report) oldKeyLines() (lines []oldKeyLine) {
 	for _, group := range []struct {
-		answer, sentence string
-		n                int
+		answer, sentence, mood string
+		n                      int
 	}{
-		{RefusedNo, "STILL ACCEPTED by ", r.Summary.OldKeyAllowed},
-		{RefusedUnknown, "not known to be refused by ", r.Summary.OldKeyUnknown},
+		{RefusedNo, "STILL ACCEPTED by ", "bad", r.Summary.OldKeyAllowed},
+		{RefusedUnknown, "not known to be refused by ", "wait", r.Summary.OldKeyUnknown},
 	} {
 		if group.n > 0 {
-			lines = append(lines, r.OldKey.Fingerprint+" "+group.sentence+plural(group.n, "worker", "workers")+": "+r.first(group.answer))
+			text := r.OldKey.Fingerprint + " " + group.sentence + plural(group.n, "worker", "workers") + ": " + r.first(group.answer)
+			lines = append(lines, oldKeyLine{Text: text, Mood: group.mood})
 		}
 	}
 	return lines
