@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,7 +204,7 @@ func TestAWorkerCannotSpeakForAnother(t *testing.T) {
 // throttled answers BatchGetItem with part of every batch left unprocessed, as DynamoDB does under load.
 type throttled struct {
 	*dynamodb.Client
-	left int
+	left atomic.Int64 // partial answers
 }
 
 func (d *throttled) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput, opts ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error) {
@@ -211,7 +212,7 @@ func (d *throttled) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemI
 	half := (len(all) + 1) / 2
 	out, err := d.Client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{table: {Keys: all[:half]}}}, opts...)
 	if err == nil && half < len(all) {
-		d.left++
+		d.left.Add(1)
 		out.UnprocessedKeys = map[string]types.KeysAndAttributes{table: {Keys: slices.Clone(all[half:])}}
 	}
 	return out, err
@@ -234,8 +235,8 @@ func TestManyAcknowledgementsAreReadInBatchesAndThroughThrottling(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(acks) != 100 || db.left == 0 {
-		t.Errorf("got %d acknowledgements of 100, %d answers were partial", len(acks), db.left)
+	if len(acks) != 100 || db.left.Load() == 0 {
+		t.Errorf("got %d acknowledgements of 100, %d answers were partial", len(acks), db.left.Load())
 	}
 }
 

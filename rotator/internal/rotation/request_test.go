@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,23 +207,24 @@ func TestARequestThatDiesAnywhereIsCompletedByItsRepetition(t *testing.T) {
 		r := newRig(t, 1, rotating)
 		r.followPublications()
 		r.rotate()
-		calls := 0
+		var calls atomic.Int64
+		var over atomic.Bool
 		r.aws.OnCall(localaws.Fault{After: func(c localaws.Call) error {
-			if c.Service == "lambda" || r.busy.Load() {
+			if c.Service == "lambda" || r.busy.Load() || over.Load() {
 				return nil
 			}
-			if calls++; calls == after {
+			switch n := calls.Add(1); {
+			case n == int64(after):
 				return localaws.ErrDrop
-			}
-			if calls > after && calls < 100 {
+			case n > int64(after):
 				return &localaws.APIError{Code: "InternalFailure", Status: 500}
 			}
 			return nil
 		}})
-		if _, err := r.handle(r.requestEvent("e-1", "why")); err == nil && calls < after {
+		if _, err := r.handle(r.requestEvent("e-1", "why")); err == nil && calls.Load() < int64(after) {
 			return // there are no more calls to die after
 		}
-		calls = 100
+		over.Store(true)
 		out := r.mustHandle(r.requestEvent("e-1", "why"))
 		if out.VersionID == "" || out.Refused != "" {
 			t.Errorf("after call %d: the repetition is answered %+v", after, out)
