@@ -17,7 +17,7 @@ GOVULNCHECK   := $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 HAVE_CC := $(shell command -v gcc || command -v cc)
 RACE    := $(if $(HAVE_CC),-race)
 
-.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz torture report-test bench-gate vuln clean
+.PHONY: help all build demo openssh test unit lint vet tidy-check fuzz torture report-test report-picture bench-gate vuln clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ torture: ## the long runs of the writer's and the managed block's tests, about 1
 report-test: ## the HTML report in a headless Chromium, with axe-core
 	@mkdir -p $(BUILD) && packaging/scripts/axe.sh $(CURDIR)/$(BUILD)/axe-core >$(BUILD)/axe.path
 	ROTATESSH_AXE=$$(cat $(BUILD)/axe.path) $(GO) test -tags browsertest -count=1 -v -run ^TestPage ./rotator/internal/report
+
+report-picture: build openssh ## packaging/docs/report.svg, from a run of the demo
+	@mkdir -p packaging/docs
+	ROTATESSH_SSHD=$$(cat $(BUILD)/sshd.path) packaging/scripts/report-picture.sh $(CURDIR)/$(BIN) $(CURDIR)/packaging/docs/report.svg
 
 bench-gate: ## how long the rotator takes to judge 100,000 workers, and its memory; about 2 minutes
 	$(GO) test ./rotator/cmd/bootstrap -run '^$$' -bench BenchmarkGate -benchtime 1x -timeout 20m
