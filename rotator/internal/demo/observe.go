@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +25,8 @@ type Logins struct {
 	Tried    int
 	Failed   int
 	Failures []LoginFailure // the first few
+	// ReadAgain are log-ins that succeeded with a key that was read again, after another one had been refused.
+	ReadAgain int
 }
 
 // LoginFailure is one log-in, or the command after it, that did not succeed.
@@ -60,11 +63,20 @@ func (f *Fleet) Observe(ctx context.Context) *Observation {
 	o := &Observation{fleet: f, stop: make(chan struct{}), visited: f.Workers(), inHand: map[*Worker]int{}, rounds: map[string]int{}}
 	for _, c := range []*controller{
 		{name: "fresh controller", read: f.CurrentPair},
-		{name: "caching controller", read: f.CurrentPair, keep: f.options.RetireAfter / 2},
+		{name: "caching controller", read: f.CurrentPair, keep: f.caching()},
 	} {
 		o.parts.Go(func() { o.run(ctx, c) })
 	}
 	return o
+}
+
+// caching is how long a controller may use a key from memory. One that reads again when it is refused never
+// does so before.
+func (f *Fleet) caching() time.Duration {
+	if f.options.readAgain {
+		return time.Hour
+	}
+	return f.options.RetireAfter / 2
 }
 
 // Stop ends the controllers after the log-ins in hand and gives the result.
@@ -174,7 +186,20 @@ func (o *Observation) login(ctx context.Context, c *controller, w *Worker) error
 	if err != nil {
 		return err
 	}
-	return logIn(ctx, w, pair)
+	err = logIn(ctx, w, pair)
+	if !o.fleet.options.readAgain || !errors.Is(err, sshclient.ErrAuth) {
+		return err
+	}
+	again, rerr := c.readAgain(ctx)
+	if rerr != nil || again.PublicKey() == pair.PublicKey() {
+		return errors.Join(err, rerr)
+	}
+	if err = logIn(ctx, w, again); err == nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.logins.ReadAgain++
+	}
+	return err
 }
 
 // logIn logs in and runs a command.
@@ -238,4 +263,12 @@ func (c *controller) pair(ctx context.Context) (keypair.Pair, error) {
 	}
 	c.cached, c.asked = pair, asked
 	return pair, nil
+}
+
+// readAgain forgets the cached pair, and reads it.
+func (c *controller) readAgain(ctx context.Context) (keypair.Pair, error) {
+	c.mu.Lock()
+	c.cached = keypair.Pair{}
+	c.mu.Unlock()
+	return c.pair(ctx)
 }

@@ -39,7 +39,7 @@ type Options struct {
 	scenario        bool
 	functionTimeout time.Duration // of the rotator's function
 	retryRotation   time.Duration // Secrets Manager's wait before it tries a failed rotation again
-	settings        []string      // of the rotator, as NAME=value
+	readAgain       bool          // controllers that are refused read the key again, once
 }
 
 // DefaultOptions are three workers, two rotations, and two seconds for the old key.

@@ -140,6 +140,20 @@ func TestRollbackWithoutGateIsNoticed(t *testing.T) {
 	}
 }
 
+func TestStolenKeyIsRefusedAtOnceEverywhereElse(t *testing.T) {
+	var f revokeFacts
+	said := mustBeAsExpected(t, "revoke", &f)
+	mustSay(t, said, "$ rotatessh revoke --reason", "ask with --accept-lockout=1", f.StoppedWorker+" (behind: ", "workers refuse the stolen key", "has been revoked")
+}
+
+func TestRevocationThatLosesWorkersUnaskedIsNoticed(t *testing.T) {
+	mustNotice(t, "rotatessh_nolockout", "revoke", "switchedEarly", new(revokeFacts))
+}
+
+func TestStolenKeyThatIsMerelyRetiringIsNoticed(t *testing.T) {
+	mustNotice(t, "rotatessh_norevoke", "revoke", "refusedAtOnce", new(revokeFacts))
+}
+
 func TestWorkersThatComeAndGoDoNotHoldARotationUp(t *testing.T) {
 	var f lateJoinFacts
 	said := mustBeAsExpected(t, "late-join", &f)
@@ -239,6 +253,22 @@ func TestEachWrongFactIsNoticed(t *testing.T) {
 		"reasonCodes":   func(f *rollbackFacts) { f.ReasonCodes = map[string]int{"silent": 1} },
 		"resumed":       func(f *rollbackFacts) { f.Resumed = false },
 		"previousInUse": func(f *rollbackFacts) { f.PreviousInUse = false },
+	})
+	mustNoticeEach(t, func() *revokeFacts {
+		return &revokeFacts{
+			Common: goodCommon(3), StoppedWorker: "i-1", NamedWorkers: []string{"i-1"}, ReasonCodes: map[string]int{"behind": 1}, WrongNumberRefused: true,
+			GivenUpWorkers: []string{"i-1"}, RefusedAtOnce: 2, SecondsToRefuse: 1, ReadAgain: 1, RollbackRefused: true,
+		}
+	}, spoilt[*revokeFacts]{
+		"switchedEarly":      func(f *revokeFacts) { f.SwitchedEarly = true },
+		"namedWorkers":       func(f *revokeFacts) { f.NamedWorkers = nil },
+		"reasonCodes":        func(f *revokeFacts) { f.ReasonCodes = nil },
+		"wrongNumberRefused": func(f *revokeFacts) { f.WrongNumberRefused = false },
+		"givenUpWorkers":     func(f *revokeFacts) { f.GivenUpWorkers = nil },
+		"refusedAtOnce":      func(f *revokeFacts) { f.RefusedAtOnce = 1 },
+		"secondsToRefuse":    func(f *revokeFacts) { f.SecondsToRefuse = patienceAtOnce.Seconds() },
+		"readAgain":          func(f *revokeFacts) { f.ReadAgain = 0 },
+		"rollbackRefused":    func(f *revokeFacts) { f.RollbackRefused = false },
 	})
 	mustNoticeEach(t, func() *lateJoinFacts {
 		return &lateJoinFacts{

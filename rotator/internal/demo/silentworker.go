@@ -45,7 +45,7 @@ func (f *silentWorkerFacts) findings() []Finding {
 
 func playSilentWorker(ctx context.Context, p *play) (facts, error) {
 	w := p.Workers()[2]
-	f := &silentWorkerFacts{StoppedWorker: w.ID, DeadlineSeconds: p.options.functionTimeout.Seconds()}
+	f := &silentWorkerFacts{StoppedWorker: w.ID, NamedWorkers: []string{}, ReasonCodes: map[string]int{}, WaivedWorkers: []string{}, DeadlineSeconds: p.options.functionTimeout.Seconds()}
 	p.stopAgent(w)
 	p.tell("the agent of %s (%s) is stopped", w.Name, w.ID)
 	version, err := p.StartRotation(ctx)

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -46,6 +47,7 @@ type watch struct {
 
 	mu        sync.Mutex
 	stage     string
+	operation string                         // an operator's, that is under way instead of a rotation
 	newest    int64                          // generation
 	published map[string]publication         // by the pending key's fingerprint: the first with that key
 	acks      map[string]ledger.Ack          // the latest, by worker
@@ -74,6 +76,7 @@ func (w *watch) step(c localaws.Call) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.operation = ""
 	w.stage = w.fleet.rotationName() + ": " + event.Step
 	w.tellLocked()
 	return nil
@@ -132,16 +135,16 @@ func (w *watch) retire(fingerprint string) {
 	defer w.mu.Unlock()
 	w.retiring = fingerprint
 	if fingerprint != "" {
-		w.stage = w.fleet.rotationName() + ": retiring the old key"
+		w.stage = cmp.Or(w.operation, w.fleet.rotationName()) + ": retiring the old key"
 		w.tellLocked()
 	}
 }
 
-// begin names what goes on now, other than a rotation's step.
-func (w *watch) begin(stage string) {
+// begin names what an operator does, whose steps nobody announces.
+func (w *watch) begin(operation string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stage, w.retiring = stage, ""
+	w.stage, w.operation, w.retiring = operation, operation, ""
 }
 
 func (w *watch) tellLocked() {

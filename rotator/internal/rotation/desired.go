@@ -78,7 +78,7 @@ func (f facts) used() []keyset.Key {
 }
 
 func (f facts) revokes(key keyset.PublicKey) bool {
-	return slices.Contains(f.revoked, key.Fingerprint())
+	return safeguard.Revoke && slices.Contains(f.revoked, key.Fingerprint())
 }
 
 // known are the keys that have been published, as they were.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/safeguard"
 )
 
 // headStart is how long workers have, from the publication of a key, before an operator's terms count. Agents
@@ -50,7 +51,7 @@ func (g *gate) accepted(closed error) error {
 	switch {
 	case !t.asked:
 		return closed
-	case t.revoke && g.lost() != t.lockout:
+	case t.revoke && safeguard.Lockout && g.lost() != t.lockout:
 		return fmt.Errorf("%w; %d were accepted as lost: bring workers back and ask again, or ask with --accept-lockout=%d", closed, t.lockout, g.lost())
 	case t.force:
 		return nil
