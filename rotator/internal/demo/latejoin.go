@@ -130,7 +130,7 @@ func (p *play) churn(ctx context.Context, f *lateJoinFacts, dying *Worker) (r Ro
 	if failed {
 		p.tell("testSecret failed: %s", call.message)
 		f.FailedSteps++
-		f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, "testSecret", version)
+		f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, version)
 		return r, nil, err
 	}
 	if r, err = p.AwaitRotation(ctx, version); err != nil {

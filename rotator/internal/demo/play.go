@@ -206,11 +206,11 @@ func (p *play) await(ctx context.Context, what string, ask func() (bool, error))
 	return nil
 }
 
-// named reads from the rotator's report whom a failed step was waiting for, and why.
-func (p *play) named(ctx context.Context, step, version string) (workers []string, codes map[string]int, err error) {
+// named reads from the rotator's report whom a testSecret that failed was waiting for, and why.
+func (p *play) named(ctx context.Context, version string) (workers []string, codes map[string]int, err error) {
 	var h history
 	err = p.ask(ctx, &h, "report")
-	report, _ := h.find(step, version)
+	report, _ := h.find("testSecret", version)
 	return instances(report.Laggards), report.Reasons, err
 }
 

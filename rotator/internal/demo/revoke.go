@@ -106,7 +106,7 @@ func (p *play) revokeInVain(ctx context.Context, f *revokeFacts) (version string
 	if f.SwitchedEarly, err = p.hasLeft(ctx, before); err != nil || f.SwitchedEarly {
 		return version, errors.Join(err, p.controllers.Round(ctx))
 	}
-	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, "testSecret", version); err != nil {
+	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, version); err != nil {
 		return "", err
 	}
 	p.tell("nothing has been switched; the number of workers to lose must be the right one, too")

@@ -88,7 +88,7 @@ func (p *play) rollBackInVain(ctx context.Context, f *rollbackFacts, to string) 
 	}
 	f.Refused = out.status != 0
 	_, f.SwitchedEarly = p.switched(to, asked)
-	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, "testSecret", to); err != nil {
+	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, to); err != nil {
 		return err
 	}
 	if !f.SwitchedEarly {

@@ -64,7 +64,7 @@ func playSilentWorker(ctx context.Context, p *play) (facts, error) {
 	f.FailedStep, f.SecondsToFail = "testSecret", seconds(call.took)
 	p.tell("testSecret failed after %.1f s of %g: %s", f.SecondsToFail, f.DeadlineSeconds, call.message)
 	p.tell("nothing has been switched, and the controllers go on with the current key")
-	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, "testSecret", version); err != nil {
+	if f.NamedWorkers, f.ReasonCodes, err = p.named(ctx, version); err != nil {
 		return nil, err
 	}
 	if err := p.controllers.Round(ctx); err != nil {
