@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
 	"github.com/rotatessh/rotatessh/common/awstime"
 )
@@ -25,6 +27,10 @@ const (
 	// maxAnswer bounds one answer's body. The largest regular one is a BatchGetItem of 16 MB; an agent's
 	// are far smaller, and set their own bound.
 	maxAnswer = 24 << 20
+	// maxMetadata bounds an answer of the instance metadata service; its documents take a page.
+	maxMetadata = 64 << 10
+	// metadataTimeout is the SDK's own: where there is no such service, nobody says so.
+	metadataTimeout = time.Second
 )
 
 // ErrAnswerTooLarge is returned while reading an answer whose body is larger than the configured bound.
@@ -47,8 +53,10 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if limit == 0 {
 		limit = maxAnswer
 	}
+	metadata := &lateMetadata{}
 	settings := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(httpClient()),
+		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = metadata }),
 		config.WithRetryMode(aws.RetryModeStandard),
 	}
 	if o.Region != "" {
@@ -61,8 +69,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if cfg.Region == "" {
 		return aws.Config{}, errors.New("no AWS region: set AWS_REGION or the region setting")
 	}
+	metadata.Client = imds.NewFromConfig(cfg, func(o *imds.Options) { o.HTTPClient = MetadataHTTPClient() })
 	// Only now: the SDK adds the certificates of AWS_CA_BUNDLE to a client of its own type or refuses to load.
-	// The clients that fetch credentials are therefore not bounded; they talk to AWS's own sign-in.
+	// Clients that fetch other credentials than an instance's are therefore not bounded; they talk to AWS's own sign-in.
 	cfg.HTTPClient = &boundedClient{client: cfg.HTTPClient, limit: limit}
 	if o.Clock != nil {
 		cfg.APIOptions = append(cfg.APIOptions, o.Clock.Middleware)
@@ -79,6 +88,20 @@ func httpClient() *awshttp.BuildableClient {
 			t.MaxIdleConnsPerHost = 4
 		})
 }
+
+// MetadataHTTPClient is for the instance metadata service, which answers at once and shortly, or not at all.
+func MetadataHTTPClient() aws.HTTPClient {
+	client := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = metadataTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.ResponseHeaderTimeout = metadataTimeout
+			t.DisableKeepAlives = true // it is asked a few times a day
+		})
+	return &boundedClient{client: client, limit: maxMetadata}
+}
+
+// lateMetadata is a client that is put in after the configuration which it needs has been loaded.
+type lateMetadata struct{ *imds.Client }
 
 // boundedClient passes on answers whose bodies fail once more than limit bytes have been read.
 type boundedClient struct {

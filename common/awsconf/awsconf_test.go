@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/rotatessh/rotatessh/common/awsconf"
@@ -68,6 +69,42 @@ func TestAHugeAnswerIsCutOffWithAnError(t *testing.T) {
 	}
 	if err := get(t.Context(), awsconf.Options{MaxAnswer: 1 << 16}); !errors.Is(err, awsconf.ErrAnswerTooLarge) {
 		t.Errorf("got %v, want ErrAnswerTooLarge", err)
+	}
+}
+
+// endless is an instance metadata service whose documents never end.
+func endless(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/latest/api/token":
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
+			_, _ = io.WriteString(w, "token")
+		case "/latest/meta-data/iam/security-credentials/":
+			_, _ = io.WriteString(w, "role")
+		default:
+			_, _ = io.WriteString(w, `{"Code":"`)
+			for line := strings.Repeat("x", 1<<16); ; {
+				if _, err := io.WriteString(w, line); err != nil {
+					return
+				}
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	isolate(t, server.URL)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
+}
+
+func TestAnswersOfTheMetadataServiceAreBounded(t *testing.T) {
+	endless(t)
+	if err := get(t.Context(), awsconf.Options{}); !errors.Is(err, awsconf.ErrAnswerTooLarge) {
+		t.Errorf("credentials: got %v, want ErrAnswerTooLarge", err)
+	}
+	client := imds.New(imds.Options{HTTPClient: awsconf.MetadataHTTPClient()})
+	if _, err := client.GetInstanceIdentityDocument(t.Context(), nil); !errors.Is(err, awsconf.ErrAnswerTooLarge) {
+		t.Errorf("identity: got %v, want ErrAnswerTooLarge", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
+	"github.com/rotatessh/rotatessh/common/awsconf"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
 
@@ -33,9 +34,9 @@ type Documents interface {
 }
 
 // Metadata is a client for the machine's instance metadata service. It speaks IMDSv2 only: version 1 lets any process that can be
-// made to fetch a URL act as the instance. It obeys AWS_EC2_METADATA_SERVICE_ENDPOINT.
+// made to fetch a URL act as the instance. It obeys AWS_EC2_METADATA_SERVICE_ENDPOINT. Answers are bounded.
 func Metadata() *imds.Client {
-	return imds.New(imds.Options{EnableFallback: aws.FalseTernary})
+	return imds.New(imds.Options{EnableFallback: aws.FalseTernary, HTTPClient: awsconf.MetadataHTTPClient()})
 }
 
 // FromMetadata asks the instance metadata service. It blocks for a few seconds when nothing answers, which is ErrNotEC2.
