@@ -137,6 +137,8 @@ func (s *Server) resource(r *wire.Request) string {
 		return first(r.Form.Get("TopicArn"), r.Form.Get("SubscriptionArn"), r.Form.Get("Name"))
 	case "lambda":
 		return s.functions.ARN(r.Form.Get("FunctionName"))
+	case "sts":
+		return r.Form.Get("RoleArn")
 	}
 	return ""
 }

@@ -52,6 +52,8 @@ func TestCommandLineReachesEveryService(t *testing.T) {
 	i := runInstance(t, s, localaws.Instance{Tags: map[string]string{"RotateSSHKeys": "True"}})
 	function(t, s, "echo", "echo", time.Minute)
 	payload := t.TempDir() + "/payload"
+	s.PutAutoScalingGroup(localaws.AutoScalingGroup{Name: "workers", Members: map[string]string{i.ID: "InService"}})
+	s.CreateRole("arn:aws:iam::444455556666:role/inventory")
 	queue := s.URL() + "/111122223333/q"
 	for _, c := range []struct {
 		args string
@@ -59,6 +61,9 @@ func TestCommandLineReachesEveryService(t *testing.T) {
 	}{
 		{"sts get-caller-identity --query Account", "111122223333"},
 		{"ec2 describe-instances --filters Name=tag:RotateSSHKeys,Values=True --query Reservations[].Instances[].InstanceId", i.ID},
+		{"autoscaling describe-auto-scaling-groups --query AutoScalingGroups[].Instances[].[InstanceId,LifecycleState]", i.ID + "\tInService"},
+		{"sts assume-role --role-arn arn:aws:iam::444455556666:role/inventory --role-session-name cli --query AssumedRoleUser.Arn",
+			"arn:aws:sts::444455556666:assumed-role/inventory/cli"},
 		{"sqs create-queue --queue-name q", queue},
 		{"sqs send-message --message-body hello --queue-url " + queue + " --query MD5OfMessageBody", "5d41402abc4b2a76b9719d911017c592"},
 		{"sqs receive-message --queue-url " + queue + " --query Messages[].Body", "hello"},

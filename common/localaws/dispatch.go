@@ -24,6 +24,9 @@ func (s *Server) serve(w http.ResponseWriter, hr *http.Request) {
 		wire.Encode(r, requestID, nil, err).Write(w)
 		return
 	}
+	if account := accountOf(r.Principal.Role); account != "" {
+		r.Account = account
+	}
 	answer := s.run(hr.Context(), r, requestID)
 	if answer == nil {
 		panic(http.ErrAbortHandler) // net/http's way to close the connection without an answer
@@ -79,9 +82,13 @@ func jsonService(prefix string) string {
 // decodeQuery takes the service from the signature's scope: a query names only its action.
 func decodeQuery(r *wire.Request, hr *http.Request) error {
 	r.Protocol = wire.Query
-	r.Service = parseScope(hr.Header.Get("Authorization")).service
-	if r.Service == "ec2" {
-		r.Protocol = wire.EC2Query
+	signed := parseScope(hr.Header.Get("Authorization"))
+	r.Service = signed.service
+	switch r.Service {
+	case "ec2":
+		r.Protocol, r.Region = wire.EC2Query, signed.region
+	case "autoscaling":
+		r.Region = signed.region
 	}
 	form, err := url.ParseQuery(string(r.Body))
 	if err != nil {

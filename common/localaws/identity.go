@@ -118,7 +118,7 @@ func errExpiredToken(r *wire.Request) error {
 
 // scope is what a SigV4 Authorization header says without being verified.
 type scope struct {
-	accessKeyID, service string
+	accessKeyID, region, service string
 }
 
 // parseScope reads "AWS4-HMAC-SHA256 Credential=AKID/20261124/us-east-1/sns/aws4_request, …".
@@ -132,5 +132,5 @@ func parseScope(authorization string) scope {
 	if len(parts) < 5 {
 		return scope{}
 	}
-	return scope{accessKeyID: parts[0], service: parts[3]}
+	return scope{accessKeyID: parts[0], region: parts[2], service: parts[3]}
 }

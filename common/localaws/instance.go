@@ -16,6 +16,8 @@ import (
 type Instance struct {
 	ID         string // i-…, random when empty
 	ARN        string // set by RunInstance
+	Region     string // default the endpoint's
+	Account    string // default the endpoint's
 	PrivateIP  string // default 127.0.0.1
 	AZ         string // default the region's first zone
 	Tags       map[string]string
@@ -44,11 +46,11 @@ type metadata struct {
 // RunInstance adds an instance, starts its metadata service and returns it with everything filled in.
 func (s *Server) RunInstance(i Instance) (Instance, error) {
 	setDefault(&i.PrivateIP, "127.0.0.1")
-	run, err := s.ec2.Run(ec2.Instance{ID: i.ID, PrivateIP: i.PrivateIP, AZ: i.AZ, Tags: i.Tags, State: i.State, LaunchTime: i.LaunchTime})
+	run, err := s.ec2.Run(ec2.Instance{ID: i.ID, Region: i.Region, Account: i.Account, PrivateIP: i.PrivateIP, AZ: i.AZ, Tags: i.Tags, State: i.State, LaunchTime: i.LaunchTime})
 	if err != nil {
 		return Instance{}, err
 	}
-	out := Instance{ID: run.ID, ARN: run.ARN, PrivateIP: run.PrivateIP, AZ: run.AZ, Tags: run.Tags, State: run.State,
+	out := Instance{ID: run.ID, ARN: run.ARN, Region: run.Region, Account: run.Account, PrivateIP: run.PrivateIP, AZ: run.AZ, Tags: run.Tags, State: run.State,
 		LaunchTime: run.LaunchTime, NoMetadata: i.NoMetadata}
 	if i.NoMetadata {
 		return out, nil
@@ -78,7 +80,7 @@ func (s *Server) startMetadata(i ec2.Instance) (url string, err error) {
 
 func (s *Server) describe(id string) imds.Metadata {
 	i, _ := s.ec2.Get(id) // it is never removed while its metadata service runs
-	return imds.Metadata{InstanceID: i.ID, PrivateIP: i.PrivateIP, AZ: i.AZ, Region: s.opts.Region, Account: s.opts.Account,
+	return imds.Metadata{InstanceID: i.ID, PrivateIP: i.PrivateIP, AZ: i.AZ, Region: i.Region, Account: i.Account,
 		Type: i.Type, ImageID: i.ImageID, LaunchTime: i.LaunchTime, Tags: i.Tags}
 }
 

@@ -1,6 +1,6 @@
 // Package localaws is an AWS endpoint inside this process: Secrets Manager with real rotation semantics,
-// Lambda functions that run as processes, EventBridge, SNS, SQS, DynamoDB, EC2, STS, Systems Manager's Run
-// Command, and an instance metadata service for each instance, all on loopback.
+// Lambda functions that run as processes, EventBridge, SNS, SQS, DynamoDB, EC2, Auto Scaling, STS, Systems
+// Manager's Run Command, and an instance metadata service for each instance, all on loopback.
 //
 // It promises that any AWS SDK, and the aws CLI, can use it through AWS_ENDPOINT_URL or --endpoint-url,
 // that it answers with AWS's error names and codes, and that an operation which it lacks is an error and
@@ -23,6 +23,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rotatessh/rotatessh/common/localaws/internal/autoscaling"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/eventbridge"
@@ -51,12 +52,14 @@ type Server struct {
 	faults     *faultList
 	identities *identities
 	metadata   *metadata
+	roles      roles
 	messages   recent // bodies that came into queues
 	seen       recent // events that were put on the bus
 
 	secrets   *secretsmanager.Service
 	functions *lambda.Service
 	ec2       *ec2.Service
+	groups    *autoscaling.Service
 	dynamodb  *dynamodb.Service
 	sqs       *sqs.Service
 	sns       *sns.Service

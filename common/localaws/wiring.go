@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rotatessh/rotatessh/common/localaws/internal/autoscaling"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/dynamodb"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/ec2"
 	"github.com/rotatessh/rotatessh/common/localaws/internal/eventbridge"
@@ -28,6 +29,7 @@ func (s *Server) wire() {
 		Log: s.log.Named("secretsmanager"), FunctionExists: s.functions.Exists, Invoke: s.invokeStep, Emit: s.emit,
 		RetryAfter: o.RetryRotationAfter, KeepVersions: o.KeepVersions, EmptyTestVersion: o.EmptyTestVersion})
 	s.dynamodb = dynamodb.New(dynamodb.Deps{})
+	s.groups = autoscaling.New(autoscaling.Deps{Region: o.Region, Account: o.Account, Instance: s.groupMember})
 	s.ec2 = ec2.New(ec2.Deps{Region: o.Region, Account: o.Account})
 	s.commands = ssm.New(ssm.Deps{Account: o.Account, Running: s.isRunning})
 	s.sqs = sqs.New(sqs.Deps{Region: o.Region, Account: o.Account, Log: s.log.Named("sqs"), Record: s.messages.add})
@@ -40,11 +42,12 @@ func (s *Server) wire() {
 		"dynamodb":       s.dynamodb,
 		"lambda":         s.functions,
 		"ec2":            s.ec2,
+		"autoscaling":    s.groups,
 		"sqs":            s.sqs,
 		"sns":            s.sns,
 		"events":         s.events,
 		"ssm":            s.commands,
-		"sts":            sts.New(),
+		"sts":            sts.New(sts.Deps{Roles: s.roles.has, Assume: s.issueToRole}),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -24,7 +23,7 @@ import (
 var (
 	_ rotation.Keysets = (*keystore.Store)(nil)
 	_ rotation.Ledger  = (*ledger.Client)(nil)
-	_ rotation.Fleet   = (*fleet.Inventory)(nil)
+	_ rotation.Fleet   = (*fleet.Fleet)(nil)
 	_ rotation.Clock   = (*awstime.Clock)(nil)
 	_ rotation.Secrets = (*secretsmanager.Client)(nil)
 	_ rotation.Bus     = (*eventbridge.Client)(nil)
@@ -39,11 +38,15 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		return nil, err
 	}
 	secrets := secretsmanager.NewFromConfig(cfg)
+	everybody, err := workers(cfg, s, secrets)
+	if err != nil {
+		return nil, err
+	}
 	return rotation.New(rotation.Parts{
 		Secrets: secrets,
 		Keysets: keystore.NewStore(secrets, s.KeysetSecret),
 		Ledger:  ledger.New(dynamodb.NewFromConfig(cfg), s.LedgerTable),
-		Fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), s.TagName, s.TagValue),
+		Fleet:   everybody,
 		Prober:  prober{user: s.User, command: s.ProbeCommand},
 		Bus:     eventbridge.NewFromConfig(cfg),
 		Queues:  queues.New(sqs.NewFromConfig(cfg), s.QueuePrefix),

@@ -29,15 +29,15 @@ type backend struct {
 	log     *zap.Logger
 }
 
-// open connects to nothing yet. tag is NAME=VALUE, the tag of the instances that are workers.
+// open connects to nothing yet. tag says which instances are workers, as fleet.ParseTags reads it.
 func (g *globals) open(c *cobra.Command, tag string) (*backend, error) {
 	log, err := g.logger(c.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}
-	name, value, found := strings.Cut(tag, "=")
-	if !found || name == "" || value == "" {
-		return nil, usagef("tag %q is not of the form NAME=VALUE", tag)
+	tags, err := fleet.ParseTags(tag)
+	if err != nil {
+		return nil, usagef("%v", err)
 	}
 	clock := &awstime.Clock{}
 	cfg, err := g.aws(c.Context(), clock, log)
@@ -50,7 +50,7 @@ func (g *globals) open(c *cobra.Command, tag string) (*backend, error) {
 		secrets: secrets,
 		keysets: keystore.NewReader(secrets, g.keysetSecret),
 		ledger:  ledger.New(dynamodb.NewFromConfig(cfg), g.ledgerTable),
-		fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), name, value),
+		fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), tags),
 		clock:   clock,
 		log:     log,
 	}, nil

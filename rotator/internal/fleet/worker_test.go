@@ -33,7 +33,7 @@ func inventory(t *testing.T, region string) (*localaws.Server, *fleet.Inventory)
 	cfg.BaseEndpoint = aws.String(server.URL())
 	cfg.Credentials = credentials.NewStaticCredentialsProvider("AKIAOPERATOR", "secret", "")
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	return server, fleet.NewInventory(ec2.NewFromConfig(cfg), "RotateSSHKeys", "True")
+	return server, fleet.NewInventory(ec2.NewFromConfig(cfg), fleet.Tags{{{Name: "RotateSSHKeys", Value: "True"}}})
 }
 
 func run(t *testing.T, s *localaws.Server, i localaws.Instance) localaws.Instance {

@@ -139,7 +139,7 @@ func (r *rig) connect() {
 	store := keystore.NewStore(r.secrets, keysetName)
 	r.keysets = store.Reader
 	r.parts = rotation.Parts{
-		Secrets: describing{r.secrets, r.wrap}, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), "RotateSSHKeys", "True"),
+		Secrets: describing{r.secrets, r.wrap}, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), fleet.Tags{{{Name: "RotateSSHKeys", Value: "True"}}}),
 		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Queues: queues.New(r.sqs, "rotatessh-"), Clock: &clock, Policy: r.policy, Log: r.log,
 	}
 	r.rotator = rotation.New(r.parts)

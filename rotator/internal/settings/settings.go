@@ -5,13 +5,20 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+)
+
+var (
+	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
+	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
 )
 
 // prefix begins the name of every variable that is ours.
@@ -28,9 +35,18 @@ type Settings struct {
 	// QueuePrefix is how the names of the agents' queues begin; the instance id follows.
 	QueuePrefix string `env:"ROTATESSH_QUEUE_PREFIX" envDefault:"rotatessh-"`
 
-	// TagName and TagValue are the tag of the instances that are workers.
-	TagName  string `env:"ROTATESSH_TAG_NAME" envDefault:"RotateSSHKeys"`
-	TagValue string `env:"ROTATESSH_TAG_VALUE" envDefault:"True"`
+	// Tags are those of the instances that are workers, as NAME=VALUE. Several with commas in between must all be
+	// there, of several values of one name one; alternatives have a semicolon in between. "none" leaves it to
+	// AutoScalingGroups and StaticWorkers.
+	Tags string `env:"ROTATESSH_TAGS" envDefault:"RotateSSHKeys=True"`
+	// AutoScalingGroups are the names of groups whose instances are workers, tagged or not.
+	AutoScalingGroups []string `env:"ROTATESSH_AUTO_SCALING_GROUPS"`
+	// Regions are where to look for workers; empty means the function's own.
+	Regions []string `env:"ROTATESSH_REGIONS"`
+	// Roles are the ARNs of roles of further accounts in which to look, in the same regions.
+	Roles []string `env:"ROTATESSH_ROLES"`
+	// StaticWorkers is the name or ARN of a secret that lists further workers, for machines that EC2 does not show.
+	StaticWorkers string `env:"ROTATESSH_STATIC_WORKERS"`
 	// User is the account as which the controller logs in to workers; probes do the same.
 	User string `env:"ROTATESSH_USER" envDefault:"ec2-user"`
 
@@ -117,10 +133,19 @@ func (s Settings) Validate() error {
 		}
 	}
 	for name, value := range map[string]string{
-		"KEYSET_SECRET": s.KeysetSecret, "LEDGER_TABLE": s.LedgerTable, "EVENT_BUS": s.EventBus, "TAG_NAME": s.TagName,
-		"TAG_VALUE": s.TagValue, "USER": s.User, "PROBE_COMMAND": s.ProbeCommand, "QUEUE_PREFIX": s.QueuePrefix,
+		"KEYSET_SECRET": s.KeysetSecret, "LEDGER_TABLE": s.LedgerTable, "EVENT_BUS": s.EventBus, "USER": s.User, "PROBE_COMMAND": s.ProbeCommand, "QUEUE_PREFIX": s.QueuePrefix,
 	} {
 		complain(value == "", "%s%s must not be empty", prefix, name)
+	}
+	tags, err := fleet.ParseTags(s.Tags)
+	complain(err != nil, "%sTAGS: %w", prefix, err)
+	complain(err == nil && len(tags) == 0 && len(s.AutoScalingGroups) == 0 && s.StaticWorkers == "",
+		"%sTAGS is none, and neither AUTO_SCALING_GROUPS nor STATIC_WORKERS say who is a worker", prefix)
+	for _, role := range s.Roles {
+		complain(!roleARN.MatchString(role), "%sROLES: %q is not the ARN of a role", prefix, role)
+	}
+	for _, region := range s.Regions {
+		complain(!regionName.MatchString(region), "%sREGIONS: %q is not a region", prefix, region)
 	}
 	if s.KeyType != "" {
 		_, err := keypair.ParseType(s.KeyType)

@@ -74,14 +74,14 @@ func (s *Service) describeInstances(r *wire.Request) (any, error) {
 	}
 	out := describeInstancesXML{}
 	for _, m := range s.order[s.indexAfter(after):] {
-		if !matchesAll(fs, m) {
+		if !m.visibleTo(r) || !matchesAll(fs, m) {
 			continue
 		}
 		if len(out.Reservations) == limit {
 			out.NextToken = token(after)
 			break
 		}
-		out.Reservations = append(out.Reservations, m.reservation(r.Account))
+		out.Reservations = append(out.Reservations, m.reservation())
 		after = m.seq
 	}
 	return out, nil
@@ -124,14 +124,14 @@ func (s *Service) describeIDs(r *wire.Request, ids []string, fs []filter) (any, 
 	if r.Form.Get("MaxResults") != "" {
 		return nil, refusal("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
 	}
-	if err := s.checkIDs(ids); err != nil {
+	if err := s.checkIDs(r, ids); err != nil {
 		return nil, err
 	}
 	out := describeInstancesXML{}
 	seen := map[string]bool{}
 	for _, id := range ids {
 		if m := s.byID[id]; !seen[id] && matchesAll(fs, m) {
-			out.Reservations = append(out.Reservations, m.reservation(r.Account))
+			out.Reservations = append(out.Reservations, m.reservation())
 		}
 		seen[id] = true
 	}
@@ -139,10 +139,10 @@ func (s *Service) describeIDs(r *wire.Request, ids []string, fs []filter) (any, 
 }
 
 // checkIDs refuses the whole request when one id is unknown. The caller holds mu.
-func (s *Service) checkIDs(ids []string) error {
+func (s *Service) checkIDs(r *wire.Request, ids []string) error {
 	var unknown []string
 	for _, id := range ids {
-		if _, ok := s.byID[id]; ok {
+		if m, ok := s.byID[id]; ok && m.visibleTo(r) {
 			continue
 		}
 		if !idPattern.MatchString(id) {
@@ -160,7 +160,7 @@ func (s *Service) checkIDs(ids []string) error {
 	}
 }
 
-func (m *machine) reservation(account string) reservationXML {
+func (m *machine) reservation() reservationXML {
 	code, _ := stateCode(m.State)
 	x := instanceXML{
 		InstanceID: m.ID, ImageID: m.ImageID, StateCode: code, StateName: m.State, Type: m.Type,
@@ -175,5 +175,5 @@ func (m *machine) reservation(account string) reservationXML {
 	if m.State == "terminated" {
 		x.PrivateIP, x.PrivateDNS = "", ""
 	}
-	return reservationXML{ReservationID: "r-" + strings.TrimPrefix(m.ID, "i-"), OwnerID: account, Instances: []instanceXML{x}}
+	return reservationXML{ReservationID: "r-" + strings.TrimPrefix(m.ID, "i-"), OwnerID: m.Account, Instances: []instanceXML{x}}
 }

@@ -16,13 +16,16 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws/internal/wire"
 )
 
-// Deps says in which region and account the instances run.
+// Deps says in which region and account instances run that name none. Callers see those of their own region and
+// account only.
 type Deps struct{ Region, Account string }
 
 // Instance is one virtual machine. Copies are handed out: changing one changes nothing here.
 type Instance struct {
 	ID         string // i- and 17 hexadecimal digits
 	ARN        string
+	Region     string
+	Account    string
 	PrivateIP  string
 	AZ         string
 	State      string // pending, running, shutting-down, terminated, stopping or stopped
@@ -97,9 +100,11 @@ func (s *Service) complete(in Instance) Instance {
 		}
 	}
 	fill(&in.ID, "i-"+wire.NewHex(17))
-	fill(&in.ARN, "arn:aws:ec2:"+s.deps.Region+":"+s.deps.Account+":instance/"+in.ID)
+	fill(&in.Region, s.deps.Region)
+	fill(&in.Account, s.deps.Account)
+	fill(&in.ARN, "arn:aws:ec2:"+in.Region+":"+in.Account+":instance/"+in.ID)
 	fill(&in.PrivateIP, fmt.Sprintf("10.%d.%d.%d", rand.IntN(256), rand.IntN(256), 4+rand.IntN(251)))
-	fill(&in.AZ, s.deps.Region+"a")
+	fill(&in.AZ, in.Region+"a")
 	fill(&in.State, "running")
 	fill(&in.Type, "m7g.medium")
 	fill(&in.ImageID, "ami-0123456789abcdef0")
@@ -200,6 +205,11 @@ func (s *Service) Remove(id string) {
 func (s *Service) indexAfter(seq int) int {
 	i, _ := slices.BinarySearchFunc(s.order, seq+1, func(m *machine, seq int) int { return m.seq - seq })
 	return i
+}
+
+// visibleTo reports whether the caller's region and account are the machine's.
+func (m *machine) visibleTo(r *wire.Request) bool {
+	return m.Region == r.Region && m.Account == r.Account
 }
 
 func stateCode(state string) (int, bool) {

@@ -35,6 +35,9 @@ func (s *Service) describeTags(r *wire.Request) (any, error) {
 	defer s.mu.RUnlock()
 	out := describeTagsXML{}
 	for _, m := range s.order[s.indexAfter(after):] {
+		if !m.visibleTo(r) {
+			continue
+		}
 		tags := m.describeTags(fs)
 		if limit > 0 && len(out.Tags) > 0 && len(out.Tags)+len(tags) > limit {
 			out.NextToken = token(after)
@@ -107,7 +110,7 @@ func tagList(form url.Values) []tagXML {
 func (s *Service) eachResource(r *wire.Request, change func(id string) error) (any, error) {
 	ids := list(r.Form, "ResourceId")
 	s.mu.RLock()
-	err := s.checkIDs(ids)
+	err := s.checkIDs(r, ids)
 	s.mu.RUnlock()
 	if err != nil {
 		return nil, err

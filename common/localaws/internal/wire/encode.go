@@ -110,6 +110,8 @@ func namespace(service string) string {
 		return "http://queue.amazonaws.com/doc/2012-11-05/"
 	case "ec2":
 		return "http://ec2.amazonaws.com/doc/2016-11-15/"
+	case "autoscaling":
+		return "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 	}
 	return "https://sts.amazonaws.com/doc/2011-06-15/"
 }

@@ -21,7 +21,7 @@ type Protocol int
 const (
 	JSON10   Protocol = iota + 1 // awsJson1.0: SQS, DynamoDB
 	JSON11                       // awsJson1.1: Secrets Manager, EventBridge, SSM
-	Query                        // awsQuery: SNS, STS, and SQS from older clients
+	Query                        // awsQuery: SNS, STS, Auto Scaling, and SQS from older clients
 	EC2Query                     // ec2Query: EC2
 	REST                         // restJson1: Lambda
 )
@@ -31,10 +31,12 @@ type Principal struct {
 	AccessKeyID string
 	Worker      string // the instance ARN that the credentials were issued to; "" for everybody else
 	Function    string // the name of the Lambda function that the credentials were issued to, or ""
+	Role        string // the ARN of the role that was assumed, or ""
+	Session     string // the name of that role's session
 	Service     string // an AWS service that acts by itself (secretsmanager, events), or ""
 }
 
-// String returns "operator", the name of the function or service, or the worker's instance ARN.
+// String returns "operator", the name of the function or service, or the ARN of the worker's instance or of the role.
 func (p Principal) String() string {
 	switch {
 	case p.Worker != "":
@@ -43,6 +45,8 @@ func (p Principal) String() string {
 		return p.Function
 	case p.Service != "":
 		return p.Service
+	case p.Role != "":
+		return p.Role
 	}
 	return "operator"
 }
@@ -54,13 +58,15 @@ func (p Principal) ARN(account string) string {
 		return "arn:aws:sts::" + account + ":assumed-role/rotatessh-worker/" + p.Worker[strings.LastIndex(p.Worker, "/")+1:]
 	case p.Function != "":
 		return "arn:aws:sts::" + account + ":assumed-role/rotatessh-function/" + p.Function
+	case p.Role != "":
+		return "arn:aws:sts::" + account + ":assumed-role/" + p.Role[strings.LastIndex(p.Role, "/")+1:] + "/" + p.Session
 	}
 	return "arn:aws:iam::" + account + ":user/operator"
 }
 
 // Request is one call, decoded as far as its protocol allows.
 type Request struct {
-	// Service is the service's IAM prefix: secretsmanager, events, sqs, sns, dynamodb, ec2, sts, ssm, lambda.
+	// Service is the service's IAM prefix: secretsmanager, autoscaling, events, sqs, sns, dynamodb, ec2, sts, ssm, lambda.
 	Service   string
 	Action    string // "GetSecretValue"
 	Protocol  Protocol
