@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/rotatessh/rotatessh/agent/internal/config"
 	"github.com/rotatessh/rotatessh/agent/internal/keysync"
 	"github.com/rotatessh/rotatessh/agent/internal/state"
+	"github.com/rotatessh/rotatessh/common/ledger"
 )
 
 // shown is what status prints: what the agent has written down, and what that is worth now.
@@ -19,6 +22,8 @@ type shown struct {
 	keysync.Status
 	Running string `json:"running"` // yes, no, or unknown to this user
 	Healthy bool   `json:"healthy"`
+	// WakeSources are what starts a pass, by the configuration.
+	WakeSources []string `json:"wakeSources"`
 }
 
 // status shows what the running agent has written down. It is an error when that is not good or not recent.
@@ -36,6 +41,7 @@ func status(_ context.Context, opts options) error {
 		return err
 	}
 	s.Running = running(cfg.StateDir)
+	s.WakeSources = wakeSources(cfg, s.Worker)
 	s.Healthy = s.Status.Healthy(time.Now(), cfg.FullCheck.StaleAfter()) && s.Running != "no"
 	if err := printShown(opts, s); err != nil {
 		return err
@@ -44,6 +50,19 @@ func status(_ context.Context, opts options) error {
 		return fmt.Errorf("not healthy: %s", complaint(s))
 	}
 	return nil
+}
+
+// wakeSources says what wakes an agent with that configuration. SIGHUP does always.
+func wakeSources(c config.Config, worker string) []string {
+	list := []string{
+		fmt.Sprintf("timer every %s", c.FullCheck.Interval),
+		fmt.Sprintf("beacon every %s", c.Beacon.Interval),
+		"changes of managed files",
+	}
+	if c.Subscription.Enabled {
+		list = append(list, fmt.Sprintf("queue %s%s", c.Subscription.QueuePrefix, ledger.InstanceID(worker)))
+	}
+	return list
 }
 
 func running(dir string) string {
@@ -74,7 +93,7 @@ func printShown(opts options, s shown) error {
 	if err := printStatus(opts.stdout, s.Status); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(opts.stdout, "running       %s\n", s.Running)
+	_, err := fmt.Fprintf(opts.stdout, "woken by      %s\nrunning       %s\n", strings.Join(s.WakeSources, ", "), s.Running)
 	return err
 }
 
