@@ -160,7 +160,7 @@ func (r *rig) complete(version string) {
 	}
 }
 
-// TestStepDisturbedAtAnyCallIsCompletedLater goes through every call of every step. All rotations of one
+// TestStepDisturbedAtAnyCallIsCompletedLater goes through every call of every step. Many rotations of one
 // row happen one after another in the same deployment, so that what one leaves behind is the next one's
 // start. They are completed in each way in turn; a finishSecret that was killed, in every way each.
 func TestStepDisturbedAtAnyCallIsCompletedLater(t *testing.T) {
@@ -184,10 +184,24 @@ func TestStepDisturbedAtAnyCallIsCompletedLater(t *testing.T) {
 	rows.Wait()
 }
 
+// turns is how many disturbances in a row one deployment sees. Documents grow with each rotation, and with them
+// the time that a turn takes.
+const turns = 10
+
+// forTurn is r, or a new deployment in use when r has had its turns.
+func (r *rig) forTurn(t *testing.T, n int) *rig {
+	if n%turns == 1 {
+		r = newRig(t, 2, func(r *rig) { r.policy.RetireAfter = 500 * time.Millisecond })
+		r.followPublications()
+		r.rotate()
+	}
+	return r
+}
+
 func disturb(t *testing.T, s int, m mishap, ways []completion) {
-	r := newRig(t, 2, func(r *rig) { r.policy.RetireAfter = 500 * time.Millisecond })
-	r.followPublications()
+	var r *rig
 	for n := 1; ; n++ {
+		r = r.forTurn(t, n)
 		token := r.startRotation()
 		for _, before := range steps()[:s] {
 			r.mustStep(before, token)

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,7 +144,7 @@ func (r *rig) connect() {
 		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Queues: queues.New(r.sqs, "rotatessh-"), Clock: &clock, Policy: r.policy, Log: r.log,
 	}
 	r.rotator = rotation.New(r.parts)
-	r.rotator.TestOnlyLeaseTime(time.Second)
+	r.rotator.TestOnlyLeaseTime(2 * time.Second)
 	r.rotator.TestOnlyHeadStart(500 * time.Millisecond)
 	r.rotator.TestOnlyLag(20 * time.Millisecond) // the endpoint does not lag by itself
 	_, err = r.db.CreateTable(r.t.Context(), &dynamodb.CreateTableInput{
@@ -408,6 +409,11 @@ func (r *rig) quietly(f func()) {
 	f()
 }
 
+// published reports whether a call may have put a keyset into force.
+func published(c localaws.Call) bool {
+	return c.Service == "secretsmanager" && c.Action == "UpdateSecretVersionStage" && bytes.Contains(c.Input, []byte(keysetName))
+}
+
 func (r *rig) passAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -419,7 +425,7 @@ func (r *rig) passAll() {
 // followPublications makes workers do a pass as soon as a keyset is in force, before the rotator knows.
 func (r *rig) followPublications() {
 	r.onCall = append(r.onCall, func(c localaws.Call) {
-		if c.Service == "secretsmanager" && c.Action == "UpdateSecretVersionStage" {
+		if published(c) {
 			r.passAll()
 		}
 	})
@@ -428,7 +434,7 @@ func (r *rig) followPublications() {
 // followersAfter lets only these workers do a pass as soon as a keyset is in force.
 func (r *rig) followersAfter(some []*worker) func(localaws.Call) {
 	return func(c localaws.Call) {
-		if c.Service == "secretsmanager" && c.Action == "UpdateSecretVersionStage" {
+		if published(c) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			for _, w := range some {
@@ -474,6 +480,9 @@ func (r *rig) pass(w *worker) {
 		u.Keys = append(u.Keys, ledger.KeyStatus{Fingerprint: k.PublicKey.Fingerprint(), State: string(k.State), Accepted: ledger.Yes})
 	}
 	for _, k := range effective.Retired {
+		if k.PublicKey.IsZero() {
+			continue // sshd can be asked about whole keys only
+		}
 		u.Keys = append(u.Keys, ledger.KeyStatus{Fingerprint: k.Fingerprint, State: "retired", Accepted: ledger.No})
 	}
 	a.Users = []ledger.User{u}
