@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
@@ -25,9 +26,12 @@ func (f *viewFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object, with --watch one a line for each change")
 	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
-	c.Flags().StringVar(&f.selection.State, "state", "", "list only workers in this `state`: ready, booting, waived or a code such as silent")
+	c.Flags().StringVar(&f.selection.State, "state", "", "list only workers in this `state`: ready, booting, waived, failed or a code such as silent")
 	c.Flags().IntVar(&f.selection.Limit, "limit", 50, "list at most so `many` workers, 0 for all; JSON has all unless this is given")
 	f.follow.register(c)
+	states := []string{report.Ready, report.Booting, "waived", "failed", fleet.CodeSilent, fleet.CodeBehind, fleet.CodeRefused, fleet.CodeUnverified, fleet.CodeIncomplete, fleet.CodeNoUser}
+	// It fails for a flag that does not exist, only.
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // validate also lets JSON have all workers unless the operator wants fewer.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
 
@@ -110,8 +112,15 @@ func TestThePagesDataIsWhole(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		t.Fatal(err)
 	}
-	if len(d.Workers) != 250 || len(d.Columns) != len(d.Workers[0]) || d.Workers[0][stateColumn] != "silent" || d.Workers[249][stateColumn] != "ready" || d.Workers[249][reportedColumn] != 59.0 {
-		t.Errorf("%d workers, the last %v", len(d.Workers), d.Workers[249])
+	if len(d.Workers) != 250 || len(d.Columns) != len(d.Workers[0]) || d.Columns[stateColumn] != "State" || d.Columns[reportedColumn] != "Reported" {
+		t.Errorf("%d workers, columns %v", len(d.Workers), d.Columns)
+	}
+	want := [][]any{
+		{"i-00000000000000000", "node-0", "10.0.0.0", "us-east-1a", "silent", "", "unknown", "", "", "has not acknowledged anything"},
+		{"i-00000000000000007", "node-7", "10.0.0.7", "us-east-1b", "ready", "yes", "refused", "0.1.0", 59.0, ""},
+	}
+	if diff := cmp.Diff(want, [][]any{d.Workers[0], d.Workers[249]}); diff != "" {
+		t.Errorf("the first and the last (-want +got):\n%s", diff)
 	}
 	if n := strings.Count(got, `data-label="Worker" class="mono">i-`); n != firstRows {
 		t.Errorf("%d workers are shown without the script", n)

@@ -17,13 +17,17 @@ func (r Report) WriteProgress(w io.Writer, width int) {
 	if r.Ready != nil {
 		took = fmt.Sprintf("  p50 %s p99 %s", seconds(r.Ready.P50), seconds(r.Ready.P99))
 	}
-	fmt.Fprintf(w, "new key accepted  %s%s\n", bar(r.Summary.Ready, r.Summary.Expected, width), took)
-	if r.OldKey != nil && r.OldKey.NotAfter.IsZero() && r.Rotation.State == Idle {
+	fmt.Fprintf(w, "workers ready    %s%s\n", bar(r.Summary.Ready, r.Summary.Expected, width), took)
+	switch {
+	case r.OldKey == nil || r.Rotation.State != Idle:
+	case !r.OldKey.NotAfter.IsZero():
+		fmt.Fprintf(w, "old key          ends %s\n", Due(r.At, r.OldKey.NotAfter))
+	default:
 		took := ""
 		if r.Retired != nil {
 			took = fmt.Sprintf("  p50 %s p99 %s", seconds(r.Retired.P50), seconds(r.Retired.P99))
 		}
-		fmt.Fprintf(w, "old key refused   %s%s\n", bar(r.Summary.OldKeyRefused, r.Summary.OldKeyRefused+len(r.unrefused()), width), took)
+		fmt.Fprintf(w, "old key refused  %s%s\n", bar(r.Summary.OldKeyRefused, r.Summary.OldKeyRefused+len(r.unrefused()), width), took)
 	}
 	const named = 5
 	waiting := r.waiting()

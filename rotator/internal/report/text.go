@@ -13,7 +13,7 @@ import (
 
 // Selection says which workers a table lists.
 type Selection struct {
-	State string // only those of this state, or "waived"; empty lists all
+	State string // only those of this state, "failed" for all that begin with it, or "waived"; empty lists all
 	Limit int    // at most so many; 0 is no limit
 }
 
@@ -21,7 +21,7 @@ type Selection struct {
 func (r Report) Select(s Selection) (rows []Worker, more int) {
 	rows = []Worker{}
 	for _, w := range r.Workers {
-		if s.State == "" || w.State == s.State || s.State == "waived" && w.Waived {
+		if s.State == "" || w.State == s.State || strings.HasPrefix(w.State, s.State+":") || s.State == "waived" && w.Waived {
 			rows = append(rows, w)
 		}
 	}

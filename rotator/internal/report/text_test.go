@@ -135,6 +135,7 @@ func TestSelectionIsByStateAndLimit(t *testing.T) {
 		{Selection{Limit: 3}, "5 2 3 +5"},
 		{Selection{State: "ready"}, "5 0 1 +0"},
 		{Selection{State: "failed:no-space", Limit: 1}, "2 +1"},
+		{Selection{State: "failed"}, "2 3 4 +0"},
 		{Selection{State: "waived"}, "6 +0"},
 		{Selection{State: "other"}, "+0"},
 	} {
