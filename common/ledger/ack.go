@@ -72,9 +72,10 @@ type Ack struct {
 	Banner          string    `json:"banner"`   // sshd's version string, "SSH-2.0-…"
 	SettingsHash    string    `json:"settingsHash,omitempty"`
 	AgentVersion    string    `json:"agentVersion"`
-	AppliedAt       time.Time `json:"appliedAt"`  // AWS time of the last change of result
-	ReportedAt      time.Time `json:"reportedAt"` // AWS time of this write
-	ExpiresAt       int64     `json:"expiresAt"`  // seconds since 1970, DynamoDB's TTL
+	Pushed          bool      `json:"pushed,omitempty"` // the rotator's word for a worker without an agent
+	AppliedAt       time.Time `json:"appliedAt"`        // AWS time of the last change of result
+	ReportedAt      time.Time `json:"reportedAt"`       // AWS time of this write
+	ExpiresAt       int64     `json:"expiresAt"`        // seconds since 1970, DynamoDB's TTL
 }
 
 // instanceARN is the form of an EC2 instance's ARN, which IAM compares with the item's partition key.

@@ -39,6 +39,8 @@ type Report struct {
 	Laggards   []Laggard      `json:"laggards"`         // the first few of them
 	Waived     []Laggard      `json:"waived,omitempty"` // who does not count by an operator's waiver, and is not ready
 	Asked      string         `json:"asked,omitempty"`  // who asked for the rotation, and why, where somebody did
+	// Pushed are the first few of those that are ready because Systems Manager was used on them, and how.
+	Pushed []Laggard `json:"pushed,omitempty"`
 	// Spread tells how long the workers took: of testSecret, to be ready after the publication; of steady, to
 	// refuse the old key after its end. Other phases have none.
 	Spread *Spread   `json:"spread,omitempty"`

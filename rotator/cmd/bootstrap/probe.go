@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/sshclient"
@@ -23,11 +24,10 @@ type prober struct {
 // (MaxStartups), which says nothing about the key, so anything short of an answer is tried again while ctx
 // lasts; an answer is final.
 func (p prober) Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error {
-	hostKeys, err := sshclient.ParseHostKeys(a.HostKeys)
+	target, err := p.target(w, a)
 	if err != nil {
 		return err
 	}
-	target := sshclient.Target{Name: w.ID, Address: w.Address, Port: a.Port, User: p.user, HostKeys: hostKeys}
 	for wait := 200 * time.Millisecond; ; wait *= 2 {
 		err := p.once(ctx, target, key)
 		if err == nil || final(err) || ctx.Err() != nil {
@@ -39,6 +39,20 @@ func (p prober) Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh
 		case <-time.After(wait):
 		}
 	}
+}
+
+func (p prober) target(w fleet.Worker, a ledger.Ack) (sshclient.Target, error) {
+	hostKeys, err := sshclient.ParseHostKeys(a.HostKeys)
+	return sshclient.Target{Name: w.ID, Address: w.Address, Port: a.Port, User: p.user, HostKeys: hostKeys}, err
+}
+
+// Refuses offers the worker a key of which only the public half is needed.
+func (p prober) Refuses(ctx context.Context, w fleet.Worker, a ledger.Ack, key keyset.PublicKey) (bool, error) {
+	target, err := p.target(w, a)
+	if err != nil {
+		return false, err
+	}
+	return sshclient.Refuses(ctx, target, key.SSH())
 }
 
 func (p prober) once(ctx context.Context, t sshclient.Target, key ssh.Signer) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"go.uber.org/zap"
 
 	"github.com/rotatessh/rotatessh/common/awsconf"
@@ -15,6 +16,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/push"
 	"github.com/rotatessh/rotatessh/rotator/internal/queues"
 	"github.com/rotatessh/rotatessh/rotator/internal/rotation"
 	"github.com/rotatessh/rotatessh/rotator/internal/settings"
@@ -28,6 +30,7 @@ var (
 	_ rotation.Secrets = (*secretsmanager.Client)(nil)
 	_ rotation.Bus     = (*eventbridge.Client)(nil)
 	_ rotation.Queues  = (*queues.Remover)(nil)
+	_ rotation.Pusher  = (*push.Pusher)(nil)
 )
 
 // newRotator builds every client once: an execution environment serves many invocations.
@@ -42,7 +45,7 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 	if err != nil {
 		return nil, err
 	}
-	return rotation.New(rotation.Parts{
+	parts := rotation.Parts{
 		Secrets: secrets,
 		Keysets: keystore.NewStore(secrets, s.KeysetSecret),
 		Ledger:  ledger.New(dynamodb.NewFromConfig(cfg), s.LedgerTable),
@@ -53,7 +56,11 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		Clock:   &clock,
 		Policy:  policy(s),
 		Log:     log,
-	}), nil
+	}
+	if s.Silent == "push" {
+		parts.Pusher = push.NewPusher(ssm.NewFromConfig(cfg))
+	}
+	return rotation.New(parts), nil
 }
 
 func policy(s settings.Settings) rotation.Policy {
@@ -61,6 +68,6 @@ func policy(s settings.Settings) rotation.Policy {
 		User: s.User, KeyType: keypair.Type(s.KeyType), RetireAfter: s.RetireAfter, BootGrace: s.BootGrace,
 		ProbeSample: s.ProbeSample, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
 		Threshold: s.Threshold, MinWorkers: s.MinWorkers, MaxShrink: s.MaxShrink, IgnoreSilent: s.Silent == "ignore",
-		GateMargin: s.GateMargin, EventBus: s.EventBus,
+		GateMargin: s.GateMargin, PushAfter: s.PushAfter, EventBus: s.EventBus,
 	}
 }

@@ -198,6 +198,9 @@ func (f *Fleet) startWorker(ctx context.Context, w *Worker) error {
 		return err
 	}
 	w.sshdKeeper = f.keep(func(ctx context.Context) { f.keepSSHD(ctx, w) })
+	if err := f.manage(w); err != nil {
+		return err
+	}
 	if err := os.WriteFile(w.file("agent.yaml"), w.agentConfig(f.options.LogLevel), 0o600); err != nil {
 		return err
 	}

@@ -56,8 +56,9 @@ type Readiness struct {
 	Exempt   []Worker         // booting, and not counted
 	Waived   []ledger.Laggard // not ready, and not counted by an operator's waiver
 	Laggards []ledger.Laggard
-	Reasons  map[string]int // how many laggards there are for each code
-	Findings Findings       // what this follows from
+	Reasons  map[string]int   // how many laggards there are for each code
+	Findings Findings         // what this follows from
+	Pushed   []ledger.Laggard // of the ready ones, those without an agent of their own accord, each with a sentence
 }
 
 // Complete reports whether every expected worker is ready. It is true for nobody expected: whether that is
@@ -87,6 +88,7 @@ func (r Readiness) Missing(workers []Worker) []Worker {
 type Finding struct {
 	Code, Message string    // the first thing that the worker lacks; empty if it is ready
 	Settings      string    // hash of its sshd's effective settings
+	Pushed        bool      // the rotator acknowledged it for a worker without an agent
 	Since         time.Time // AWS time at which what it acknowledges came to be so
 }
 
@@ -97,7 +99,7 @@ type Findings map[string]Finding
 func (q Question) Find(a ledger.Ack) Finding {
 	code, message := q.judge(a)
 	// Copies: a part of an acknowledgement's text would keep the whole answer of which it came in memory.
-	return Finding{Code: strings.Clone(code), Message: strings.Clone(message), Settings: unique.Make(clip(a.SettingsHash, 128)).Value(), Since: a.AppliedAt}
+	return Finding{Code: strings.Clone(code), Message: strings.Clone(message), Settings: unique.Make(clip(a.SettingsHash, 128)).Value(), Since: a.AppliedAt, Pushed: a.Pushed}
 }
 
 // Assess is Judge for acknowledgements that are at hand.

@@ -283,7 +283,7 @@ func (p *printer) record(record ledger.Report) {
 		p.printf("  %s\n", recordCounts(record))
 	}
 	var rows [][]string
-	all := slices.Concat(record.Laggards, record.Waived)
+	all := slices.Concat(record.Laggards, record.Waived, record.Pushed)
 	for _, l := range all[:min(len(all), perRecord)] {
 		rows = append(rows, []string{"  " + ledger.InstanceID(l.Worker), Printable(l.Code), Printable(l.Message)})
 	}

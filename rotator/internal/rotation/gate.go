@@ -39,7 +39,7 @@ var (
 // gate waits until every worker that counts has acknowledged the keyset in s and accepts its pending key,
 // or until shortly before the function's deadline. After errNotReady the Readiness says who is missing.
 func (r *Rotator) gate(ctx context.Context, req request, s state) (fleet.Readiness, error) {
-	g := &gate{r: r, s: s, terms: termsOf(req.asked)}
+	g := &gate{r: r, s: s, terms: termsOf(req.asked), pushing: newPushing()}
 	if err := g.recall(ctx, req.token); err != nil {
 		return g.ready, err
 	}
@@ -87,6 +87,7 @@ type gate struct {
 	listAgain time.Time
 	findings  fleet.Findings // nil before anybody was asked
 	ready     fleet.Readiness
+	pushing   pushing
 	before    int // workers at the last switch
 	least     int // of them that must still be there
 }
@@ -117,6 +118,9 @@ func (g *gate) round(ctx context.Context) error {
 	}
 	everybody := g.findings == nil
 	if err := g.ask(ctx, everybody); err != nil {
+		return err
+	}
+	if err := g.push(ctx); err != nil {
 		return err
 	}
 	if everybody || !g.ready.Reaches(g.r.Policy.Threshold) {
@@ -166,6 +170,7 @@ func (g *gate) ask(ctx context.Context, everybody bool) error {
 	}
 	last, first := g.ready, g.findings == nil
 	g.findings, g.ready = findings, fleet.Judge(g.workers, findings, q)
+	g.tellPushed()
 	if !first {
 		g.followed(last, g.ready)
 	}

@@ -136,6 +136,9 @@ func (r *Rotator) reconcileIfOurs(ctx context.Context, secretARN string) (Result
 	if err != nil {
 		return Result{}, fmt.Errorf("reconciling: %w", err)
 	}
+	if err := r.tend(ctx, s); err != nil {
+		r.Log.Warn("workers without an agent were not served", zap.Error(err))
+	}
 	r.reportSteady(ctx, s)
 	r.Log.Info("reconciled", logging.SecretID(s.secret.arn), logging.Generation(s.doc.Keyset.Generation), zap.Bool("published", s.published))
 	return Result{

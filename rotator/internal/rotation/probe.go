@@ -63,9 +63,7 @@ func (r *Rotator) probeOne(ctx context.Context, w fleet.Worker, acks map[string]
 	if !found {
 		return errors.New("its acknowledgement has gone, so that nobody knows its host keys")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.ProbeTimeout, fmt.Errorf("not done within %v: %w", r.Policy.ProbeTimeout, context.DeadlineExceeded))
-	defer cancel()
-	return r.Prober.Probe(ctx, w, a, key)
+	return r.probeWith(ctx, w, a, key)
 }
 
 // pick chooses up to n ready workers: as many different kinds of sshd settings and availability zones as

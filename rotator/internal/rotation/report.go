@@ -80,7 +80,7 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	if err == nil && found && have.Passed {
 		return
 	}
-	retirement, since, err := r.retirement(ctx, s, key)
+	retirement, since, pushed, err := r.retirement(ctx, s, key)
 	if err != nil {
 		r.Log.Warn("retirement of the old key was not checked", logging.Fingerprint(key.Fingerprint()), zap.Error(err))
 		return
@@ -101,6 +101,11 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 		}
 	}
 	add("still-accepted", "its sshd accepts the old key", retirement.Accepting)
+	for _, w := range retirement.Refused {
+		if pushed[w.ARN] && len(report.Pushed) < maxLaggards {
+			report.Pushed = append(report.Pushed, ledger.Laggard{Worker: w.ARN, Code: codePushed, Message: "has no agent; the old key was removed by Systems Manager, and refused at a log-in"})
+		}
+	}
 	add("unknown", "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
 	if !found || have.Ready != report.Ready || have.Expected != report.Expected {
 		r.Log.Info("workers refuse the old key", logging.SecretID(s.secret.arn), logging.VersionID(old.VersionID), logging.Fingerprint(key.Fingerprint()),
@@ -123,19 +128,23 @@ func lastRetired(s state) (keyset.Key, bool) {
 	return last, !last.PublicKey.IsZero()
 }
 
-// retirement also gives when each worker came to say what it says.
-func (r *Rotator) retirement(ctx context.Context, s state, key keyset.PublicKey) (fleet.Retirement, map[string]time.Time, error) {
+// retirement also gives when each worker came to say what it says, and for which of them the rotator says it.
+func (r *Rotator) retirement(ctx context.Context, s state, key keyset.PublicKey) (_ fleet.Retirement, since map[string]time.Time, pushed map[string]bool, err error) {
 	now, err := r.now()
 	if err != nil {
-		return fleet.Retirement{}, nil, err
+		return fleet.Retirement{}, nil, nil, err
 	}
 	workers, err := r.Fleet.Workers(ctx)
 	if err != nil {
-		return fleet.Retirement{}, nil, err
+		return fleet.Retirement{}, nil, nil, err
 	}
+	pushed = make(map[string]bool)
 	answers, since := make(map[string]ledger.Accepted, len(workers)), make(map[string]time.Time, len(workers))
 	err = r.Ledger.EachAck(ctx, s.secret.arn, fleet.ARNs(workers), now, func(a ledger.Ack) {
 		answers[a.Worker], since[a.Worker] = fleet.RetiredAt(a, key.Fingerprint()), a.AppliedAt
+		if a.Pushed {
+			pushed[a.Worker] = true
+		}
 	})
-	return fleet.SortRetired(workers, answers), since, err
+	return fleet.SortRetired(workers, answers), since, pushed, err
 }

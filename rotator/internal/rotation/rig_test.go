@@ -280,6 +280,18 @@ func (r *rig) Probe(_ context.Context, w fleet.Worker, a ledger.Ack, key ssh.Sig
 	return errors.New("auth: the server refused the key")
 }
 
+// Refuses implements rotation.Prober.
+func (r *rig) Refuses(_ context.Context, w fleet.Worker, _ ledger.Ack, key keyset.PublicKey) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, have := range r.workers {
+		if have.arn == w.ARN {
+			return !have.accepts(key, time.Now()), nil
+		}
+	}
+	return false, errors.New("dial: no such worker")
+}
+
 // versions are the key-pair secret's, by id.
 func (r *rig) versions() map[string]localaws.SecretVersion {
 	for _, s := range r.aws.Snapshot().Secrets {
@@ -376,6 +388,8 @@ type worker struct {
 	acked bool         // an acknowledgement says that it was applied
 	pass  int64
 	alter func(*ledger.Ack)
+	// agentless workers have the block that was pushed to them.
+	agentless bool
 }
 
 func (r *rig) addWorker() *worker {
@@ -418,7 +432,9 @@ func (r *rig) passAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.workers {
-		r.pass(w)
+		if !w.agentless {
+			r.pass(w)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ type Ledger interface {
 	ReleaseWindow(context.Context, ledger.RotationRequest) error
 	LastRequest(ctx context.Context, secretARN string) (ledger.RotationRequest, bool, error)
 	PutRequest(context.Context, ledger.RotationRequest) error
+	PutPushed(ctx context.Context, a ledger.Ack, now time.Time) error
 	Request(ctx context.Context, secretARN, id string) (ledger.RotationRequest, bool, error)
 }
 
@@ -74,6 +75,8 @@ type Fleet interface {
 // address is the inventory's; port and host keys are those that it acknowledged.
 type Prober interface {
 	Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error
+	// Refuses asks whether the worker refuses a log-in with a key; an error means that there was no answer.
+	Refuses(ctx context.Context, w fleet.Worker, a ledger.Ack, key keyset.PublicKey) (bool, error)
 }
 
 // Bus takes events.
@@ -106,10 +109,11 @@ type Policy struct {
 	ProbeConcurrency int
 	ProbeTimeout     time.Duration
 	GateMargin       time.Duration
+	PushAfter        time.Duration
 	EventBus         string
 }
 
-// Parts are what a Rotator is made of. All are required.
+// Parts are what a Rotator is made of. All but Pusher are required.
 type Parts struct {
 	Secrets Secrets
 	Keysets Keysets
@@ -118,6 +122,7 @@ type Parts struct {
 	Prober  Prober
 	Bus     Bus
 	Queues  Queues
+	Pusher  Pusher // nil: workers without an agent are not served
 	Clock   Clock
 	Policy  Policy
 	Log     *zap.Logger

@@ -68,9 +68,12 @@ type Settings struct {
 	// MaxShrink is by how many percent fewer workers may count than at the last switch: many that are gone
 	// at once are more likely to have lost their tag. 100 switches this off.
 	MaxShrink int `env:"ROTATESSH_MAX_SHRINK" envDefault:"20"`
-	// Silent is what to do about workers without a valid acknowledgement: block, or ignore them, which gives
-	// them up.
+	// Silent is what to do about workers without a valid acknowledgement: block; ignore them, which gives them
+	// up; or push to them through Systems Manager's Run Command.
 	Silent string `env:"ROTATESSH_SILENT" envDefault:"block"`
+
+	// PushAfter is how long after a publication workers are left to their agents before they are pushed to.
+	PushAfter time.Duration `env:"ROTATESSH_PUSH_AFTER" envDefault:"2m"`
 
 	// ProbeSample is on how many workers the pending key is tried by logging in, at most.
 	ProbeSample int `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`
@@ -156,7 +159,8 @@ func (s Settings) Validate() error {
 	complain(s.Threshold < 1 || s.Threshold > 100, "%sTHRESHOLD is %d and must be from 1 to 100", prefix, s.Threshold)
 	complain(s.MinWorkers < 1, "%sMIN_WORKERS is %d and must be at least 1", prefix, s.MinWorkers)
 	complain(s.MaxShrink < 0 || s.MaxShrink > 100, "%sMAX_SHRINK is %d and must be from 0 to 100", prefix, s.MaxShrink)
-	complain(s.Silent != "block" && s.Silent != "ignore", "%sSILENT %q is neither block nor ignore", prefix, s.Silent)
+	complain(s.Silent != "block" && s.Silent != "ignore" && s.Silent != "push", "%sSILENT %q is none of block, ignore, push", prefix, s.Silent)
+	complain(s.PushAfter < 0, "%sPUSH_AFTER is %v and must not be negative", prefix, s.PushAfter)
 	complain(s.ProbeSample < 1, "%sPROBE_SAMPLE is %d and must be at least 1", prefix, s.ProbeSample)
 	complain(s.ProbeConcurrency < 1, "%sPROBE_CONCURRENCY is %d and must be at least 1", prefix, s.ProbeConcurrency)
 	complain(s.ProbeTimeout <= 0, "%sPROBE_TIMEOUT is %v and must be positive", prefix, s.ProbeTimeout)
