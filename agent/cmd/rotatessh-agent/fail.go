@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/rotatessh/rotatessh/agent/internal/account"
 	"github.com/rotatessh/rotatessh/agent/internal/identity"
+	"github.com/rotatessh/rotatessh/agent/internal/keysync"
 	"github.com/rotatessh/rotatessh/agent/internal/state"
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/keystore"
@@ -42,6 +44,9 @@ func hint(err error) string {
 	}
 	if _, wrong := errors.AsType[*usageError](err); wrong {
 		return "rotatessh-agent help shows the commands and flags"
+	}
+	if f, ok := errors.AsType[*keysync.Fault](err); ok && slices.Contains([]string{keysync.CodeLower, keysync.CodeConflict, keysync.CodeJump}, f.Code) {
+		return "find out who changed the keyset secret; if it was restored from a backup and is right, rotatessh-agent reset-generation"
 	}
 	for _, h := range [...]struct {
 		target error

@@ -23,7 +23,7 @@ func TestReleasedProgram(t *testing.T) {
 		t.Skip("not run: no go command")
 	}
 	path := filepath.Join(t.TempDir(), agentName)
-	build := exec.Command(golang, "build", "-trimpath", "-ldflags", "-s -w -X github.com/rotatessh/rotatessh/common/buildinfo.version=v1.2.3", "-o", path, ".")
+	build := exec.Command(golang, "build", "-tags", "nethttpomithttp2", "-trimpath", "-ldflags", "-s -w -X github.com/rotatessh/rotatessh/common/buildinfo.version=v1.2.3", "-o", path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
