@@ -44,11 +44,7 @@ func (f *Fleet) Rotate(ctx context.Context) (Rotation, error) {
 func (f *Fleet) StartRotation(ctx context.Context) (versionID string, err error) {
 	ctx, cancel := f.bound(ctx)
 	defer cancel()
-	f.mu.Lock()
-	f.rotations++
-	first := f.rotations == 1
-	f.mu.Unlock()
-	f.watch.retire("")
+	first := f.nextRotation() == 1
 	in := &secretsmanager.RotateSecretInput{SecretId: aws.String(secretName)}
 	if first {
 		in.RotationLambdaARN = &f.resources.functionARN
@@ -59,6 +55,16 @@ func (f *Fleet) StartRotation(ctx context.Context) (versionID string, err error)
 		return "", fmt.Errorf("starting a rotation: %w", err)
 	}
 	return aws.ToString(out.VersionId), nil
+}
+
+// nextRotation counts a rotation that is about to start.
+func (f *Fleet) nextRotation() (n int) {
+	f.mu.Lock()
+	f.rotations++
+	n = f.rotations
+	f.mu.Unlock()
+	f.watch.retire("")
+	return n
 }
 
 // rotationName is how progress calls the present rotation. Nobody knows how many a scenario will have.

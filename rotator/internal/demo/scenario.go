@@ -21,7 +21,7 @@ type Scenario struct {
 
 // Scenarios are all that there are.
 func Scenarios() []Scenario {
-	return []Scenario{silentWorker(), crashFinish(), abort(), rollback(), revoke(), lateJoin()}
+	return []Scenario{silentWorker(), crashFinish(), abort(), rollback(), revoke(), lateJoin(), eventDriven()}
 }
 
 // FindScenario gives the scenario of that name.

@@ -177,6 +177,16 @@ func TestTerminatedWorkerThatCountsIsNoticed(t *testing.T) {
 	}
 }
 
+func TestEventStartsOneRotationAndTheNextIsRefused(t *testing.T) {
+	var f eventDrivenFacts
+	said := mustBeAsExpected(t, "event-driven", &f)
+	mustSay(t, said, `an event asks for a rotation: "finding 4711`, "the report of the switch says who asked: event ", "one request in 10m0s is granted", "$ rotatessh rotate --reason")
+}
+
+func TestRotationsThatFollowEachOtherByRequestAreNoticed(t *testing.T) {
+	mustNotice(t, "rotatessh_nowindow", "event-driven", "startedByRequest", new(eventDrivenFacts))
+}
+
 // goodCommon is what goes well in every scenario.
 func goodCommon(workers int) Common {
 	return Common{Workers: workers, NewKeyAccepted: workers, OldKeyRefused: workers, LoginsTried: fewestLogins, ForeignLinesKept: true}
@@ -269,6 +279,16 @@ func TestEachWrongFactIsNoticed(t *testing.T) {
 		"secondsToRefuse":    func(f *revokeFacts) { f.SecondsToRefuse = patienceAtOnce.Seconds() },
 		"readAgain":          func(f *revokeFacts) { f.ReadAgain = 0 },
 		"rollbackRefused":    func(f *revokeFacts) { f.RollbackRefused = false },
+	})
+	mustNoticeEach(t, func() *eventDrivenFacts {
+		return &eventDrivenFacts{Common: goodCommon(3), StartedByRequest: 1, RequestReported: true, SwitchReported: true, SecondRefused: true, CommandRefused: true}
+	}, spoilt[*eventDrivenFacts]{
+		"startedByRequest": func(f *eventDrivenFacts) { f.StartedByRequest = 2 },
+		"requestReported":  func(f *eventDrivenFacts) { f.RequestReported = false },
+		"switchReported":   func(f *eventDrivenFacts) { f.SwitchReported = false },
+		"duplicateStarted": func(f *eventDrivenFacts) { f.DuplicateStarted = true },
+		"secondRefused":    func(f *eventDrivenFacts) { f.SecondRefused = false },
+		"commandRefused":   func(f *eventDrivenFacts) { f.CommandRefused = false },
 	})
 	mustNoticeEach(t, func() *lateJoinFacts {
 		return &lateJoinFacts{

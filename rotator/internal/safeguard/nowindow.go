@@ -1,0 +1,6 @@
+//go:build rotatessh_nowindow
+
+package safeguard
+
+// Window is switched off.
+const Window = false
