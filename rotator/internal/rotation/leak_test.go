@@ -17,6 +17,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
 type lockedBuffer struct {
@@ -111,6 +112,10 @@ func TestNoPrivateKeyAndNoRotationTokenIsEverShown(t *testing.T) {
 		if calls < n {
 			break
 		}
+	}
+	for kind, req := range map[string]operator.Request{"revoke": r.revocation(1), "wrong": r.back("a", "b")} {
+		answer, err := r.ask(t.Context(), req)
+		fmt.Fprintf(&out, "%s: %+v %v\n", kind, answer, err)
 	}
 	r.probeErr = func(w fleet.Worker) error { return fmt.Errorf("%s: auth", w.ID) }
 	token := r.startRotation()
