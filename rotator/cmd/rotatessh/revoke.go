@@ -70,7 +70,7 @@ func (f operateFlags) planRevoke(s secretInfo, now time.Time) (operator.Request,
 		}
 		req.VersionID = id
 	}
-	fmt.Fprint(&tell, "A controller that has the old key in memory is locked out until it reads the secret again.")
+	fmt.Fprint(&tell, "Workers have up to two minutes to accept the new key. A controller that has the old key in memory is locked out until it reads the secret again.")
 	if f.lockout > 0 {
 		fmt.Fprintf(&tell, "\nIf exactly %d workers do not accept the new key, they lose access, and go on accepting the old one until their agents are back.", f.lockout)
 	}

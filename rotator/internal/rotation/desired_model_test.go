@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,13 +20,15 @@ type model struct {
 	keys              map[int]keyset.PublicKey
 	versions          int // made so far
 	empty             map[int]bool
-	current, pending  int // version, -1 for none
+	revokes           map[int][]string // by each version, of keys that are revoked
+	current, pending  int              // version, -1 for none
 	previous          int
 	published         keyset.Keyset
 	history           []labels // how the labels were, the latest last
 	lastSeen          map[keyset.PublicKey]time.Time
 	conflicts         int
 	orphans, switches int
+	revocations       int
 }
 
 type labels struct{ current, pending, previous int }
@@ -69,7 +72,7 @@ func (m *model) read() run {
 	m.reconciled = m.now
 	f := facts{
 		secretARN: testARN, current: m.label(seen.current), pending: m.label(seen.pending), previous: m.label(seen.previous),
-		published: m.published, now: m.now.Add(-time.Duration(m.rnd.Int64N(int64(dateSlack)))), retireAfter: modelRetireAfter,
+		published: m.published, revoked: m.revokes[seen.current], now: m.now.Add(-time.Duration(m.rnd.Int64N(int64(dateSlack)))), retireAfter: modelRetireAfter,
 	}
 	if seen.pending == seen.current {
 		f.pending = labelled{}
@@ -107,6 +110,7 @@ func (m *model) follows(before, after keyset.Keyset) {
 	for _, was := range before.Keys {
 		now, still := is[was.PublicKey]
 		switch {
+		case !still && m.revoked(was.PublicKey):
 		case !still && !was.Elapsed(m.now):
 			m.t.Fatalf("generation %d: %s key left at once", after.Generation, was.State)
 		case !still && m.now.Before(m.lastSeen[was.PublicKey].Add(modelRetireAfter)):
@@ -124,6 +128,16 @@ func (m *model) follows(before, after keyset.Keyset) {
 	}
 }
 
+// revoked reports whether some version that is or was current revokes a key.
+func (m *model) revoked(key keyset.PublicKey) bool {
+	for _, seen := range m.history {
+		if slices.Contains(m.revokes[seen.current], key.Fingerprint()) {
+			return true
+		}
+	}
+	return false
+}
+
 // pass lets some time pass: mostly seconds, sometimes minutes. The schedule runs in time.
 func (m *model) pass() {
 	longest := 8 * time.Second
@@ -139,14 +153,15 @@ func (m *model) pass() {
 
 // move is one thing that happens to the labels.
 func (m *model) move() {
-	switch m.rnd.IntN(8) {
+	switch m.rnd.IntN(9) {
 	case 0, 1: // a rotation begins: AWSPENDING on an empty version
 		m.versions++
 		m.empty[m.versions] = true
 		m.pending = m.versions
-	case 2, 3: // createSecret
-		if m.pending > 0 {
+	case 2, 3: // createSecret, which carries on what is revoked
+		if m.pending > 0 && m.empty[m.pending] {
 			delete(m.empty, m.pending)
+			m.revokes[m.pending] = m.revokes[m.current]
 		}
 	case 4, 5: // finishSecret: only what the keyset accepts without an end
 		if k := m.label(m.pending); !k.none() && accepts(m.published, k.public) {
@@ -158,8 +173,15 @@ func (m *model) move() {
 		}
 		m.pending = -1
 	case 7: // back to the previous one, if workers accept it
-		if k := m.label(m.previous); !k.none() && accepts(m.published, k.public) {
+		if k := m.label(m.previous); !k.none() && accepts(m.published, k.public) && !m.revoked(k.public) {
 			m.current, m.previous = m.previous, m.current
+		}
+	case 8: // a revocation begins, in the place of what is pending
+		if k := m.label(m.current); !k.none() && len(m.published.Keys) > 0 {
+			m.versions++
+			m.revocations++
+			m.pending = m.versions
+			m.revokes[m.pending] = append(fingerprints(m.published), m.revokes[m.current]...)
 		}
 	}
 	m.note()
@@ -168,13 +190,13 @@ func (m *model) move() {
 // TestAnyOrderOfEventsKeepsTheCurrentKeyAccepted plays random worlds. Whatever happens in whatever order, the
 // key of AWSCURRENT is in the keyset, and no key leaves it early.
 func TestAnyOrderOfEventsKeepsTheCurrentKeyAccepted(t *testing.T) {
-	var conflicts, orphans, switches int
+	var conflicts, orphans, switches, revocations int
 	keys := map[int]keyset.PublicKey{}
 	for seed := range uint64(40) {
 		m := &model{
 			keys: keys,
 			t:    t, rnd: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
-			empty: map[int]bool{0: true}, pending: -1, previous: -1, lastSeen: map[keyset.PublicKey]time.Time{},
+			empty: map[int]bool{0: true}, revokes: map[int][]string{}, pending: -1, previous: -1, lastSeen: map[keyset.PublicKey]time.Time{},
 		}
 		m.note()
 		var inFlight []run
@@ -198,12 +220,21 @@ func TestAnyOrderOfEventsKeepsTheCurrentKeyAccepted(t *testing.T) {
 			}
 			m.check(seed)
 		}
+		m.publish(m.read())
+		m.note()
+		m.publish(m.read()) // of labels as they are
+		for _, k := range m.published.Keys {
+			if slices.Contains(m.revokes[m.current], k.PublicKey.Fingerprint()) {
+				t.Fatalf("seed %d: a revoked key is %s", seed, k.State)
+			}
+		}
+		revocations += m.revocations
 		conflicts, orphans, switches = conflicts+m.conflicts, orphans+m.orphans, switches+m.switches
 	}
-	if conflicts < 10 || orphans < 100 || switches < 100 {
-		t.Errorf("the worlds were too quiet: %d conflicts, %d orphans, %d switches", conflicts, orphans, switches)
+	if conflicts < 10 || orphans < 100 || switches < 100 || revocations < 100 {
+		t.Errorf("the worlds were too quiet: %d conflicts, %d orphans, %d switches, %d revocations", conflicts, orphans, switches, revocations)
 	}
-	t.Logf("%d conflicts, %d orphans, %d switches", conflicts, orphans, switches)
+	t.Logf("%d conflicts, %d orphans, %d switches, %d revocations", conflicts, orphans, switches, revocations)
 }
 
 func (m *model) check(seed uint64) {
