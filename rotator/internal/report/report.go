@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -43,6 +44,7 @@ type Report struct {
 	Retired *Convergence    `json:"retired"`
 	Workers []Worker        `json:"workers"` // those that need attention come first
 	Waivers []ledger.Waiver `json:"waivers"`
+	Notes   []string        `json:"notes"`   // what this report may be wrong about
 	Records []ledger.Report `json:"reports"` // the rotator's last ones, the newest first
 }
 
@@ -92,7 +94,24 @@ func New(f Facts) Report {
 	r.Workers = f.rows()
 	r.Summary = summarise(r.Workers)
 	r.Ready, r.Retired = f.readiness(r), f.retirement(r)
+	r.Notes = r.notes()
 	return r
+}
+
+// notes compares with what the rotator counted: it may know workers that the reader of the facts was not led to.
+func (r Report) notes() []string {
+	for _, record := range r.Records {
+		counted := record.Expected + len(record.Waived)
+		if record.Phase != "testSecret" && record.Phase != "finishSecret" || counted == 0 {
+			continue
+		}
+		if counted > r.Summary.Workers {
+			return []string{fmt.Sprintf("the rotator counted %s %s, %d of which are listed here: the others have gone, or its settings name regions, accounts, groups or a list that this command was not told",
+				plural(counted, "worker", "workers"), Age(r.At, record.At), r.Summary.Workers)}
+		}
+		break
+	}
+	return []string{}
 }
 
 // newestFirst sorts a copy by time; the ledger gives records by generation and then by name. No list in it is nil.

@@ -77,3 +77,26 @@ func TestAges(t *testing.T) {
 		t.Errorf("%q, %q", a, b)
 	}
 }
+
+func TestWorkersThatOnlyTheRotatorCountsAreNoted(t *testing.T) {
+	e := newEstate(t, 3)
+	record := func(phase string, expected, waived int, after time.Duration) ledger.Report {
+		return ledger.Report{Phase: phase, Expected: expected, Waived: make([]ledger.Laggard, waived), At: noon.Add(after)}
+	}
+	for name, test := range map[string]struct {
+		records []ledger.Report
+		notes   int
+	}{
+		"nothing counted":      {nil, 0},
+		"as many":              {[]ledger.Report{record("testSecret", 2, 1, 0)}, 0},
+		"more":                 {[]ledger.Report{record("testSecret", 2, 2, 0)}, 1},
+		"more, long ago":       {[]ledger.Report{record("testSecret", 9, 0, -time.Hour), record("finishSecret", 3, 0, 0)}, 0},
+		"another kind of step": {[]ledger.Report{record("steady", 9, 0, 0)}, 0},
+		"none counted since":   {[]ledger.Report{record("finishSecret", 9, 0, -time.Hour), record("testSecret", 0, 0, 0)}, 1},
+	} {
+		e.Records = test.records
+		if got := New(e.Facts).Notes; len(got) != test.notes {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -83,6 +83,9 @@ func (p *printer) head() {
 		rows = append(rows, []string{"last report", fmt.Sprintf("%s %s %s: %s", last.Phase, outcome(last.Passed), Age(r.At, last.At), Printable(last.Message))})
 	}
 	rows = append(rows, []string{"workers", r.SummaryLine()})
+	for _, note := range r.Notes {
+		rows = append(rows, []string{"note", note})
+	}
 	if r.Ready != nil {
 		rows = append(rows, []string{"time to ready", r.Ready.sentence()})
 	}
