@@ -26,10 +26,10 @@ func (f *viewFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object, with --watch one a line for each change")
 	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
-	c.Flags().StringVar(&f.selection.State, "state", "", "list only workers in this `state`: ready, booting, waived, failed or a code such as silent")
+	c.Flags().StringVar(&f.selection.State, "state", "", "list only workers in this `state`: ready, booting, waived, pushed, failed or a code such as silent")
 	c.Flags().IntVar(&f.selection.Limit, "limit", 50, "list at most so `many` workers, 0 for all; JSON has all unless this is given")
 	f.follow.register(c)
-	states := []string{report.Ready, report.Booting, "waived", "failed", fleet.CodeSilent, fleet.CodeBehind, fleet.CodeRefused, fleet.CodeUnverified, fleet.CodeIncomplete, fleet.CodeNoUser}
+	states := []string{report.Ready, report.Booting, "waived", "pushed", "failed", fleet.CodeSilent, fleet.CodeBehind, fleet.CodeRefused, fleet.CodeUnverified, fleet.CodeIncomplete, fleet.CodeNoUser}
 	// It fails for a flag that does not exist, only.
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -66,7 +66,7 @@ func (r Report) Stage() string {
 func (r Report) reasons() string {
 	var text strings.Builder
 	for _, s := range r.States() {
-		if s.State != Ready {
+		if !s.Ready {
 			fmt.Fprintf(&text, ", %d %s", s.Workers, Printable(s.State))
 		}
 	}

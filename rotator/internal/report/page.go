@@ -155,7 +155,7 @@ func (c *Convergence) tiles(label string) []tile {
 
 func (r Report) history() (rows []historyRow) {
 	for _, record := range r.Records {
-		row := historyRow{Report: record, Result: outcome(record.Passed), Mood: "good", Named: slices.Concat(record.Laggards, record.Waived)}
+		row := historyRow{Report: record, Result: outcome(record.Passed), Mood: "good", Named: slices.Concat(record.Laggards, record.Waived, record.Pushed)}
 		if !record.Passed {
 			row.Mood = "bad"
 		}

@@ -7,34 +7,32 @@ import (
 
 // StateCount is how many workers are in a state.
 type StateCount struct {
-	State   string `json:"state"`
-	Workers int    `json:"workers"`
-	Example string `json:"example,omitempty"` // what one of them says
+	State   string // with "(waived)" or "(pushed)" behind it for workers that are
+	Ready   bool
+	Workers int
+	Example string // what one of them says
 }
 
-// States counts the workers by state, waived ones apart, the most frequent first and Ready last.
+// States counts the workers by state, the most frequent first and those that are ready last.
 func (r Report) States() []StateCount {
 	var list []StateCount
 	at := make(map[string]int)
 	for _, w := range r.Workers {
-		state := w.State
-		if w.Waived {
-			state += " (waived)"
-		}
-		i, known := at[state]
+		i, known := at[w.label()]
 		if !known {
 			i = len(list)
-			at[state] = i
-			list = append(list, StateCount{State: state, Example: w.Message})
+			at[w.label()] = i
+			list = append(list, StateCount{State: w.label(), Ready: w.State == Ready, Example: w.Message})
 		}
 		list[i].Workers++
 	}
-	weight := func(s StateCount) int {
-		if s.State == Ready {
-			return 0
+	slices.SortStableFunc(list, func(a, b StateCount) int {
+		if a.Ready != b.Ready && a.Ready {
+			return 1
+		} else if a.Ready != b.Ready {
+			return -1
 		}
-		return s.Workers
-	}
-	slices.SortStableFunc(list, func(a, b StateCount) int { return cmp.Compare(weight(b), weight(a)) })
+		return cmp.Compare(b.Workers, a.Workers)
+	})
 	return list
 }

@@ -13,7 +13,7 @@ import (
 
 // Selection says which workers a table lists.
 type Selection struct {
-	State string // only those of this state, "failed" for all that begin with it, or "waived"; empty lists all
+	State string // only those of this state, "failed" for all that begin with it, "waived" or "pushed"; empty lists all
 	Limit int    // at most so many; 0 is no limit
 }
 
@@ -21,7 +21,7 @@ type Selection struct {
 func (r Report) Select(s Selection) (rows []Worker, more int) {
 	rows = []Worker{}
 	for _, w := range r.Workers {
-		if s.State == "" || w.State == s.State || strings.HasPrefix(w.State, s.State+":") || s.State == "waived" && w.Waived {
+		if w.is(s.State) {
 			rows = append(rows, w)
 		}
 	}
@@ -29,6 +29,18 @@ func (r Report) Select(s Selection) (rows []Worker, more int) {
 		return rows[:s.Limit], len(rows) - s.Limit
 	}
 	return rows, 0
+}
+
+func (w Worker) is(state string) bool {
+	switch state {
+	case "", w.State:
+		return true
+	case "waived":
+		return w.Waived
+	case "pushed":
+		return w.Pushed
+	}
+	return strings.HasPrefix(w.State, state+":")
 }
 
 // WriteStatus writes the state as text for people; JSON is for programs.
@@ -254,12 +266,18 @@ func (p *printer) workers(s Selection) {
 	}
 }
 
-func (w Worker) state() string {
-	if w.Waived {
-		return Printable(w.State) + " (waived)"
+// label is the state and what else decides how a worker counts.
+func (w Worker) label() string {
+	switch {
+	case w.Waived:
+		return w.State + " (waived)"
+	case w.Pushed:
+		return w.State + " (pushed)"
 	}
-	return Printable(w.State)
+	return w.State
 }
+
+func (w Worker) state() string { return Printable(w.label()) }
 
 func (w Worker) oldKey() string {
 	return map[string]string{RefusedYes: "refused", RefusedNo: "ACCEPTED", RefusedUnknown: "unknown", RefusedNotYet: "retiring"}[w.OldKeyRefused]

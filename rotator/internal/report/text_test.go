@@ -35,7 +35,7 @@ func golden(t *testing.T, name, got string) {
 func motley(t testing.TB) Facts {
 	e := newEstate(t, 8)
 	e.ack(0, 1500*time.Millisecond, nil)
-	e.ack(1, 2*time.Second, nil)
+	e.ack(1, 2*time.Second, func(a *ledger.Ack) { a.Pushed, a.AgentVersion = true, "" })
 	e.ack(2, 3*time.Second, failed("no-space", "user ec2-user: writing: no space left on device"))
 	e.ack(3, 3*time.Second, failed("no-space", "user ec2-user: writing: no space left on device"))
 	e.ack(4, 3*time.Second, failed("\x1b]0;owned\a", "\x1b[2J\u202egnp.exe"))
@@ -50,6 +50,7 @@ func motley(t testing.TB) Facts {
 			Asked: "arn:aws:iam::111122223333:user/alice: INC-1", Expected: 7, Ready: 2, Reasons: map[string]int{"failed:no-space": 2}, Spread: &spread,
 			Laggards: []ledger.Laggard{{Worker: e.Workers[2].ARN, Code: "failed:no-space", Message: "no space\x00left"}},
 			Waived:   []ledger.Laggard{{Worker: e.Workers[6].ARN, Code: "silent", Message: "waived until tomorrow"}},
+			Pushed:   []ledger.Laggard{{Worker: e.Workers[1].ARN, Code: "pushed", Message: "by Systems Manager"}},
 		},
 		{
 			Phase: "steady", VersionID: "version-old", Generation: 6, Message: "7 of 8 workers refuse the old key", At: noon.Add(-719 * time.Hour),
@@ -137,6 +138,7 @@ func TestSelectionIsByStateAndLimit(t *testing.T) {
 		{Selection{State: "failed:no-space", Limit: 1}, "2 +1"},
 		{Selection{State: "failed"}, "2 3 4 +0"},
 		{Selection{State: "waived"}, "6 +0"},
+		{Selection{State: "pushed"}, "1 +0"},
 		{Selection{State: "other"}, "+0"},
 	} {
 		rows, more := r.Select(c.s)

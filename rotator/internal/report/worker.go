@@ -25,6 +25,7 @@ type Worker struct {
 	State      string `json:"state"`
 	Message    string `json:"message,omitempty"`
 	Waived     bool   `json:"waived,omitempty"` // it does not count: it is not ready, and an operator has waived it
+	Pushed     bool   `json:"pushed,omitempty"` // it has no agent: the rotator acknowledged for it
 	Generation int64  `json:"generation"`       // the one that it acknowledged
 	// Accepted is sshd's answer about the key that is to be used next, or about the current one when there
 	// is none: yes, no or unverified.
@@ -74,7 +75,7 @@ func (f Facts) rows() []Worker {
 		row := Worker{ID: w.ID, ARN: w.ARN, Name: w.Name, Address: w.Address, Zone: w.Zone}
 		if ack, found := f.Acks[w.ARN]; found {
 			row.Generation, row.AgentVersion, row.SSHD, row.Port = ack.Generation, ack.AgentVersion, ack.Banner, ack.Port
-			row.AppliedAt, row.ReportedAt = ack.AppliedAt, ack.ReportedAt
+			row.AppliedAt, row.ReportedAt, row.Pushed = ack.AppliedAt, ack.ReportedAt, ack.Pushed
 			row.Accepted = string(answer(ack, next))
 		}
 		row.State, row.Message = f.judge(w)
