@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -55,6 +56,7 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		Queues:  queues.New(sqs.NewFromConfig(cfg), s.QueuePrefix),
 		Clock:   &clock,
 		Policy:  policy(s),
+		Metrics: os.Stdout,
 		Log:     log,
 	}
 	if s.Silent == "push" {

@@ -219,7 +219,7 @@ func TestEveryPublicationIsAnnounced(t *testing.T) {
 		if err := json.Unmarshal(raw, &e); err != nil {
 			t.Fatal(err)
 		}
-		if e.Source == "rotatessh" {
+		if e.DetailType == "SSH Keyset Published" {
 			got = append(got, e)
 		}
 	}

@@ -37,7 +37,14 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 	if err != nil {
 		r.Log.Warn("report was not written", logging.Step(req.step), zap.Error(err))
 	}
+	r.tell(ctx, s, report)
 }
+
+// The codes under which the report of a retirement names workers.
+const (
+	codeStillAccepted = "still-accepted"
+	codeUnknown       = "unknown"
+)
 
 // reportFinished records that AWSCURRENT has moved. A later run, which knows nothing of the fleet that was
 // asked, does not write over the report of the run that does.
@@ -74,10 +81,12 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	old, found := lastRetired(s)
 	key := old.PublicKey
 	if !found {
+		r.measure(s, "schedule", nil)
 		return
 	}
 	have, found, err := r.findReport(ctx, s, phaseSteady)
 	if err == nil && found && have.Passed {
+		r.measure(s, "schedule", metricsOf(have))
 		return
 	}
 	retirement, since, pushed, err := r.retirement(ctx, s, key)
@@ -100,13 +109,13 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 			}
 		}
 	}
-	add("still-accepted", "its sshd accepts the old key", retirement.Accepting)
+	add(codeStillAccepted, "its sshd accepts the old key", retirement.Accepting)
 	for _, w := range retirement.Refused {
 		if pushed[w.ARN] && len(report.Pushed) < maxLaggards {
 			report.Pushed = append(report.Pushed, ledger.Laggard{Worker: w.ARN, Code: codePushed, Message: "has no agent; the old key was removed by Systems Manager, and refused at a log-in"})
 		}
 	}
-	add("unknown", "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
+	add(codeUnknown, "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
 	if !found || have.Ready != report.Ready || have.Expected != report.Expected {
 		r.Log.Info("workers refuse the old key", logging.SecretID(s.secret.arn), logging.VersionID(old.VersionID), logging.Fingerprint(key.Fingerprint()),
 			logging.Generation(s.doc.Keyset.Generation), zap.Int("refused", report.Ready), zap.Int("expected", report.Expected))

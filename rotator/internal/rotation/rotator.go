@@ -11,6 +11,7 @@ package rotation
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -113,7 +114,7 @@ type Policy struct {
 	EventBus         string
 }
 
-// Parts are what a Rotator is made of. All but Pusher are required.
+// Parts are what a Rotator is made of. All but Pusher and Metrics are required.
 type Parts struct {
 	Secrets Secrets
 	Keysets Keysets
@@ -125,6 +126,7 @@ type Parts struct {
 	Pusher  Pusher // nil: workers without an agent are not served
 	Clock   Clock
 	Policy  Policy
+	Metrics io.Writer // takes a line of the log at a time, of which CloudWatch makes metrics; nil: nothing
 	Log     *zap.Logger
 }
 

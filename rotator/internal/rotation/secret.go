@@ -64,15 +64,21 @@ func (r *Rotator) describe(ctx context.Context, secretARN string) (secret, error
 // the label has moved on, where a version alone would be answered from any state. errAbsent stands for
 // that, for an empty version, and for a write that cannot be seen yet.
 func (r *Rotator) pair(ctx context.Context, secretARN, versionID, label string) (keypair.Pair, error) {
+	pair, _, err := r.datedPair(ctx, secretARN, versionID, label)
+	return pair, err
+}
+
+// datedPair also tells when the version was made.
+func (r *Rotator) datedPair(ctx context.Context, secretARN, versionID, label string) (keypair.Pair, time.Time, error) {
 	if versionID == "" {
-		return keypair.Pair{}, fmt.Errorf("secret %q has no %s version: %w", secretARN, label, errAbsent)
+		return keypair.Pair{}, time.Time{}, fmt.Errorf("secret %q has no %s version: %w", secretARN, label, errAbsent)
 	}
 	out, err := r.Secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &secretARN, VersionId: &versionID, VersionStage: &label})
 	if _, none := errors.AsType[*types.ResourceNotFoundException](err); none || movedOn(err) {
-		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, errAbsent)
+		return keypair.Pair{}, time.Time{}, fmt.Errorf("reading %s version %q: %w", label, versionID, errAbsent)
 	}
 	if err != nil {
-		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
+		return keypair.Pair{}, time.Time{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
 	}
 	value := []byte(aws.ToString(out.SecretString))
 	if out.SecretString == nil {
@@ -80,9 +86,9 @@ func (r *Rotator) pair(ctx context.Context, secretARN, versionID, label string) 
 	}
 	pair, err := keypair.Decode(value)
 	if err != nil {
-		return keypair.Pair{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
+		return keypair.Pair{}, time.Time{}, fmt.Errorf("reading %s version %q: %w", label, versionID, err)
 	}
-	return pair, nil
+	return pair, aws.ToTime(out.CreatedDate), nil
 }
 
 // movedOn recognises the answer that a label has left the version which was asked for.

@@ -97,19 +97,20 @@ func (r *Rotator) announce(ctx context.Context, doc keystore.Document, phase key
 	for _, k := range doc.Keyset.Keys {
 		a.Keys = append(a.Keys, announcedKey{k.PublicKey.Fingerprint(), k.State, k.PublicKey})
 	}
-	if err := r.put(ctx, a); err != nil {
+	if err := r.put(ctx, eventDetailType, a, a.SecretARN, a.KeysetARN); err != nil {
 		r.Log.Warn("announcing the keyset did not work, workers will find it by polling", logging.Generation(a.Generation), zap.Error(err))
 	}
 }
 
-func (r *Rotator) put(ctx context.Context, a announcement) error {
-	detail, err := json.Marshal(a)
+// put sends one event about the named resources.
+func (r *Rotator) put(ctx context.Context, detailType string, content any, resources ...string) error {
+	detail, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
 	out, err := r.Bus.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		EventBusName: &r.Policy.EventBus, Source: aws.String(eventSource), DetailType: aws.String(eventDetailType),
-		Resources: []string{a.SecretARN, a.KeysetARN}, Detail: aws.String(string(detail)),
+		EventBusName: &r.Policy.EventBus, Source: aws.String(eventSource), DetailType: &detailType,
+		Resources: resources, Detail: aws.String(string(detail)),
 	}}})
 	if err != nil {
 		return err

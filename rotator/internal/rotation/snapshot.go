@@ -11,10 +11,11 @@ import (
 
 // snapshot is one reading of the key-pair secret: labels, and the pairs that they mark.
 type snapshot struct {
-	secret  secret
-	current keypair.Pair // zero while AWSCURRENT marks {}
-	pending keypair.Pair // zero if there is none
-	facts   facts
+	secret      secret
+	current     keypair.Pair // zero while AWSCURRENT marks {}
+	currentMade time.Time
+	pending     keypair.Pair // zero if there is none
+	facts       facts
 	// damaged says why a pending version that has a value does not count.
 	damaged error
 }
@@ -39,7 +40,7 @@ func (r *Rotator) read(ctx context.Context, secretARN string, published keyset.K
 	}
 	s.facts = facts{secretARN: secretARN, published: published, retireAfter: r.Policy.RetireAfter}
 	version := s.secret.holder(labelCurrent)
-	if s.current, err = r.pair(ctx, secretARN, version, labelCurrent); err != nil && !errors.Is(err, keypair.ErrEmpty) {
+	if s.current, s.currentMade, err = r.datedPair(ctx, secretARN, version, labelCurrent); err != nil && !errors.Is(err, keypair.ErrEmpty) {
 		return s, err
 	}
 	s.facts.current, s.facts.revoked = labelled{version, s.current.PublicKey()}, s.current.Revoked()
