@@ -75,8 +75,8 @@ func (r *Rotator) findReport(ctx context.Context, s state, phase string) (ledger
 	return ledger.Report{}, false, err
 }
 
-// reportSteady records, once the old key's time is over, which workers have proved that they refuse it. It
-// asks the fleet again on each schedule until all have.
+// reportSteady records, once the old key's time is over or it is revoked, which workers have proved that they
+// refuse it. It asks the fleet again on each schedule until all have.
 func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	old, found := lastRetired(s)
 	key := old.PublicKey
@@ -123,7 +123,8 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	r.report(ctx, request{step: phaseSteady, secretARN: s.secret.arn, token: s.facts.current.versionID}, s, report)
 }
 
-// lastRetired is the key of a steady keyset that went out of use last.
+// lastRetired is the key of a steady keyset that went out of use last: the one that is retiring and whose time is
+// over, or, after a revocation, the one that never was. That one's time ended with the publication.
 func lastRetired(s state) (keyset.Key, bool) {
 	if s.beacon.Phase != keyset.PhaseSteady {
 		return keyset.Key{}, false
@@ -133,6 +134,9 @@ func lastRetired(s state) (keyset.Key, bool) {
 		if k.State == keyset.Retiring && k.NotAfter.After(last.NotAfter) {
 			last = k
 		}
+	}
+	if retired := s.doc.Keyset.Retired; last.PublicKey.IsZero() && len(retired) > 0 && s.current.Revokes(retired[0].Fingerprint) {
+		last = keyset.Key{State: keyset.Retiring, VersionID: retired[0].VersionID, PublicKey: retired[0].PublicKey, NotAfter: s.beacon.PublishedAt}
 	}
 	return last, !last.PublicKey.IsZero()
 }

@@ -87,6 +87,36 @@ func TestRevokedKeysAreRefusedAtOnceAndForGood(t *testing.T) {
 	}
 }
 
+func TestWhoStillAcceptsARevokedKeyIsReported(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	r.followPublications()
+	r.rotate()
+	_, stolen := r.labelled("AWSCURRENT")
+	r.workers[1].alter = func(a *ledger.Ack) {
+		for i, k := range a.Users[0].Keys {
+			if k.Fingerprint == stolen.Fingerprint() && k.State == "retired" {
+				a.Users[0].Keys[i].Accepted = ledger.Yes // from somewhere else
+			}
+		}
+	}
+	r.mustAsk(r.revocation(1))
+	steady := func() ledger.Report {
+		if _, err := r.handle(scheduleEvent()); err != nil {
+			t.Error(err)
+		}
+		return r.reportOf("steady")
+	}
+	if got := steady(); got.Passed || got.Reasons["still-accepted"] != 1 || len(got.Laggards) != 1 || got.Laggards[0].Worker != r.workers[1].arn || !strings.Contains(got.Message, stolen.Fingerprint()) {
+		t.Errorf("report is %+v", got)
+	}
+	r.workers[1].alter = nil
+	r.follow()
+	if got := steady(); !got.Passed || got.Ready != 2 {
+		t.Errorf("report is %+v", got)
+	}
+}
+
 func TestAKeysetThatWasWipedStillRefusesRevokedKeys(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1)
