@@ -38,6 +38,7 @@ type Options struct {
 	// What only scenarios change; zero values are the plain demo's.
 	scenario        bool
 	functionTimeout time.Duration // of the rotator's function
+	functionEnv     []string      // further settings of the rotator
 	retryRotation   time.Duration // Secrets Manager's wait before it tries a failed rotation again
 	readAgain       bool          // controllers that are refused read the key again, once
 }

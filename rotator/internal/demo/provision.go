@@ -227,6 +227,7 @@ func (f *Fleet) createFunction(stderr io.Writer) (arn string, err error) {
 		"ROTATESSH_RETIRE_AFTER=" + f.options.RetireAfter.String(),
 		"ROTATESSH_LOG_LEVEL=" + f.options.LogLevel,
 	}
+	env = append(env, f.options.functionEnv...)
 	if f.options.KeyType != "" {
 		env = append(env, "ROTATESSH_KEY_TYPE="+f.options.KeyType)
 	}
