@@ -178,6 +178,7 @@ func (f *Fleet) startWorkers(ctx context.Context) error {
 				}
 			}
 			workers[i] = w
+			w.agentless = i >= len(workers)-f.options.agentless
 			defer started()
 			if err := w.enroll(f.server); err != nil {
 				return err
@@ -204,22 +205,25 @@ func (f *Fleet) startWorker(ctx context.Context, w *Worker) error {
 	if err := os.WriteFile(w.file("agent.yaml"), w.agentConfig(f.options.LogLevel), 0o600); err != nil {
 		return err
 	}
-	f.startAgent(w)
+	if !w.agentless {
+		f.startAgent(w)
+	}
 	return nil
 }
 
 // awaitSubscribed waits until every agent's queue is subscribed: a publication before that would reach it
 // by the beacon only, a minute later.
 func (f *Fleet) awaitSubscribed(ctx context.Context) error {
+	agents := f.size() - f.options.agentless
 	for {
 		n, err := f.subscriptions(ctx)
-		f.count("waiting for the agents", n, f.size(), "subscribed")
-		if err == nil && n >= f.size() {
+		f.count("waiting for the agents", n, agents, "subscribed")
+		if err == nil && n >= agents {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", f.size(), n, context.Cause(ctx))
+			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", agents, n, context.Cause(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	functionTimeout time.Duration // of the rotator's function
 	functionEnv     []string      // further settings of the rotator
 	retryRotation   time.Duration // Secrets Manager's wait before it tries a failed rotation again
+	scheduleEvery   time.Duration // for a rotator's schedule that comes round sooner
+	agentless       int           // how many workers, the last ones, have no agent
 	readAgain       bool          // controllers that are refused read the key again, once
 }
 

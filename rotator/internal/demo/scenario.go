@@ -21,7 +21,7 @@ type Scenario struct {
 
 // Scenarios are all that there are.
 func Scenarios() []Scenario {
-	return []Scenario{silentWorker(), crashFinish(), abort(), rollback(), revoke(), lateJoin(), eventDriven()}
+	return []Scenario{silentWorker(), crashFinish(), abort(), rollback(), revoke(), lateJoin(), eventDriven(), agentlessPush()}
 }
 
 // FindScenario gives the scenario of that name.
@@ -76,6 +76,9 @@ func Play(ctx context.Context, s Scenario, o Options, tell func(Line)) (out Outc
 	}
 	p.Fleet = f
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if o.scheduleEvery > 0 {
+		f.parts.Go(func() { p.tick(f.alive, o.scheduleEvery) })
+	}
 	if err := p.begin(ctx); err != nil {
 		return Outcome{}, f.withLogs(err)
 	}

@@ -187,6 +187,16 @@ func TestRotationsThatFollowEachOtherByRequestAreNoticed(t *testing.T) {
 	mustNotice(t, "rotatessh_nowindow", "event-driven", "startedByRequest", new(eventDrivenFacts))
 }
 
+func TestWorkerWithoutAnAgentIsServedThroughSystemsManager(t *testing.T) {
+	var f agentlessPushFacts
+	said := mustBeAsExpected(t, "agentless-push", &f)
+	mustSay(t, said, "worker-3 ("+f.AgentlessWorker+") has no agent", f.AgentlessWorker+" has no agent; its file was written by Systems Manager", "3 of 3 workers refuse the old key")
+}
+
+func TestOldKeyThatStaysOnAWorkerWithoutAnAgentIsNoticed(t *testing.T) {
+	mustNotice(t, "rotatessh_noremoval", "agentless-push", "oldKeyRefused", new(agentlessPushFacts))
+}
+
 // goodCommon is what goes well in every scenario.
 func goodCommon(workers int) Common {
 	return Common{Workers: workers, NewKeyAccepted: workers, OldKeyRefused: workers, LoginsTried: fewestLogins, ForeignLinesKept: true}
@@ -289,6 +299,17 @@ func TestEachWrongFactIsNoticed(t *testing.T) {
 		"duplicateStarted": func(f *eventDrivenFacts) { f.DuplicateStarted = true },
 		"secondRefused":    func(f *eventDrivenFacts) { f.SecondRefused = false },
 		"commandRefused":   func(f *eventDrivenFacts) { f.CommandRefused = false },
+	})
+	mustNoticeEach(t, func() *agentlessPushFacts {
+		return &agentlessPushFacts{
+			Common: goodCommon(3), AgentlessWorker: "i-1", CommandsSent: 2, PushedWorkers: []string{"i-1"}, RemovedFrom: []string{"i-1"}, ReportedRefusal: 3,
+		}
+	}, spoilt[*agentlessPushFacts]{
+		"acknowledgements": func(f *agentlessPushFacts) { f.Acknowledgements = 1 },
+		"commandsSent":     func(f *agentlessPushFacts) { f.CommandsSent = 1 },
+		"pushedWorkers":    func(f *agentlessPushFacts) { f.PushedWorkers = []string{} },
+		"removedFrom":      func(f *agentlessPushFacts) { f.RemovedFrom = []string{} },
+		"reportedRefusal":  func(f *agentlessPushFacts) { f.ReportedRefusal = 2 },
 	})
 	mustNoticeEach(t, func() *lateJoinFacts {
 		return &lateJoinFacts{

@@ -31,6 +31,8 @@ type Worker struct {
 	hostKeys []hostKey
 	foreign  []byte // what authorized_keys held before the agent saw it
 
+	agentless bool // it has no agent at all
+
 	// What keeps its programs running; see power.go.
 	sshdKeeper, agentKeeper keeper
 

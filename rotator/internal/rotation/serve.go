@@ -17,6 +17,7 @@ import (
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
 	"github.com/rotatessh/rotatessh/rotator/internal/push"
+	"github.com/rotatessh/rotatessh/rotator/internal/safeguard"
 )
 
 // Pusher brings the files of workers without an agent up to date. It gives a result for each instance.
@@ -232,6 +233,9 @@ func (r *Rotator) tend(ctx context.Context, s state) error {
 	now, err := r.now()
 	if err != nil || r.Pusher == nil || len(s.doc.Keyset.Keys) == 0 || !s.pending.IsZero() || now.Sub(s.beacon.PublishedAt) < r.Policy.PushAfter {
 		return err
+	}
+	if !safeguard.Removal && len(s.doc.Keyset.Effective(now).Retired) > 0 {
+		return nil
 	}
 	workers, err := r.Fleet.Workers(ctx)
 	if err != nil {
