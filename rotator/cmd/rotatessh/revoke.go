@@ -25,7 +25,8 @@ revoked keys ever comes back, neither by a rollback nor by a label.
 A controller that goes on with the old key from memory is locked out by intention: let
 it read the secret again. Sessions that are open stay open: end them where it matters.
 
-Workers have two minutes to accept the new key. Those that do not would be lost: revoke
+Workers have two minutes to accept the new key, or a minute more than ROTATESSH_PUSH_AFTER
+where the rotator pushes to silent ones. Those that do not accept it would be lost: revoke
 then stops before the switch and names them. Bring them back and type revoke again, or
 give up exactly those by --accept-lockout with their number. A worker that is given up
 accepts the old key and no other until its agent is back; isolate it until then.
@@ -70,7 +71,7 @@ func (f operateFlags) planRevoke(s secretInfo, now time.Time) (operator.Request,
 		}
 		req.VersionID = id
 	}
-	fmt.Fprint(&tell, "Workers have up to two minutes to accept the new key. A controller that has the old key in memory is locked out until it reads the secret again.")
+	fmt.Fprint(&tell, "Workers have two minutes to accept the new key, or longer where they are pushed to. A controller that has the old key in memory is locked out until it reads the secret again.")
 	if f.lockout > 0 {
 		fmt.Fprintf(&tell, "\nIf exactly %d workers do not accept the new key, they lose access, and go on accepting the old one until their agents are back.", f.lockout)
 	}

@@ -215,3 +215,23 @@ func TestAWorkerThatComesBetweenRotationsIsServed(t *testing.T) {
 		t.Errorf("record is %+v", a)
 	}
 }
+
+func TestARevocationServesWorkersWithoutAnAgentBeforeItGivesThemUp(t *testing.T) {
+	t.Parallel()
+	r, _, w := pushing(t)
+	r.rotate()
+	_, stolen := r.labelled("AWSCURRENT")
+	r.parts.Policy.PushAfter = time.Second
+	r.rotator = rotation.New(r.parts)
+	r.rotator.TestOnlyPatience(20 * time.Second)
+	r.rotator.TestOnlyHeadStart(0)
+	req := r.revocation(1)
+	r.mustAsk(req)
+	r.complete(req.VersionID)
+	time.Sleep(1100 * time.Millisecond) // until it is left to its agent no longer
+	r.mustHandle(scheduleEvent())
+	r.refused(stolen.Fingerprint())
+	if slices.ContainsFunc(w.block, func(k keyset.Key) bool { return k.PublicKey == stolen.PublicKey() }) {
+		t.Error("the revoked key is still in the file of the worker without an agent")
+	}
+}

@@ -12,6 +12,10 @@ import (
 // poll once in 72 seconds at the latest, and one that is only late is not to be given up.
 const headStart = 2 * time.Minute
 
+// pushTime is how long pushing to workers without an agent may take, which have to be served as well before they
+// are given up.
+const pushTime = time.Minute
+
 // terms are what an operator accepts of a switch that the policy would refuse. The zero value is nothing.
 type terms struct {
 	asked   bool
@@ -38,7 +42,11 @@ func (t terms) deadline(r *Rotator, s state, latest time.Time) (time.Time, error
 	if err != nil {
 		return latest, err
 	}
-	left := min(time.Until(latest)/2, s.beacon.PublishedAt.Add(r.headStart).Sub(now))
+	start := r.headStart
+	if r.Pusher != nil {
+		start = max(start, r.Policy.PushAfter+pushTime)
+	}
+	left := min(time.Until(latest)/2, s.beacon.PublishedAt.Add(start).Sub(now))
 	return time.Now().Add(left), nil
 }
 
