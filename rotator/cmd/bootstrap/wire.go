@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -53,7 +54,7 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		Fleet:   everybody,
 		Prober:  prober{user: s.User, command: s.ProbeCommand},
 		Bus:     eventbridge.NewFromConfig(cfg),
-		Queues:  queues.New(sqs.NewFromConfig(cfg), s.QueuePrefix),
+		Queues:  queues.New(sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), s.QueuePrefix),
 		Clock:   &clock,
 		Policy:  policy(s),
 		Metrics: os.Stdout,

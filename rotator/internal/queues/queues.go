@@ -13,18 +13,22 @@ import (
 
 // SQS is what a Remover needs of the SDK's client.
 type SQS interface {
+	ListQueues(context.Context, *sqs.ListQueuesInput, ...func(*sqs.Options)) (*sqs.ListQueuesOutput, error)
 	GetQueueUrl(context.Context, *sqs.GetQueueUrlInput, ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error)
 	DeleteQueue(context.Context, *sqs.DeleteQueueInput, ...func(*sqs.Options)) (*sqs.DeleteQueueOutput, error)
 }
 
 // Remover removes queues that are named a prefix and an instance id. It is safe for concurrent use.
 type Remover struct {
-	api    SQS
-	prefix string
+	api       SQS
+	instances EC2
+	prefix    string
 }
 
 // New gives a Remover for the prefix that the agents are configured with.
-func New(api SQS, prefix string) *Remover { return &Remover{api: api, prefix: prefix} }
+func New(api SQS, instances EC2, prefix string) *Remover {
+	return &Remover{api: api, instances: instances, prefix: prefix}
+}
 
 // Remove deletes the queue of an instance, for good. One that has none is no error; removed tells. Its
 // subscription to the topic stays, as a delivery that fails without anybody's harm.

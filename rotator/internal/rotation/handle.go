@@ -116,7 +116,11 @@ func (r *Rotator) labelMoved(ctx context.Context, e event) (Result, error) {
 }
 
 // scheduled reconciles whatever secret the keyset serves, whether rotation is switched on or not.
-func (r *Rotator) scheduled(ctx context.Context) (Result, error) { return r.reconcileIfOurs(ctx, "") }
+func (r *Rotator) scheduled(ctx context.Context) (Result, error) {
+	out, err := r.reconcileIfOurs(ctx, "")
+	r.sweep(ctx)
+	return out, err
+}
 
 func (r *Rotator) reconcileIfOurs(ctx context.Context, secretARN string) (Result, error) {
 	if !safeguard.Repair {

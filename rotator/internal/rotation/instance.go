@@ -29,3 +29,21 @@ func (r *Rotator) instanceChanged(ctx context.Context, e event) (Result, error) 
 	r.Log.Info("instance is terminated", logging.Worker(e.Detail.InstanceID), zap.Bool("queue_removed", removed))
 	return Result{QueueRemoved: removed}, nil
 }
+
+// sweepMinutes is the part of each hour in which schedules sweep, so that one of them does where they come every
+// five minutes.
+const sweepMinutes = 5
+
+// sweep makes good for events about terminated instances that were lost.
+func (r *Rotator) sweep(ctx context.Context) {
+	if now, err := r.now(); err != nil || now.Minute() >= sweepMinutes {
+		return
+	}
+	removed, err := r.Queues.Sweep(ctx)
+	if err != nil {
+		r.Log.Warn("queues of terminated instances were not all removed", zap.Error(err))
+	}
+	if len(removed) > 0 {
+		r.Log.Info("removed queues of instances that are gone", zap.Int("queues", len(removed)))
+	}
+}

@@ -368,3 +368,30 @@ func TestATerminatedInstancesQueueIsRemoved(t *testing.T) {
 		t.Errorf("queues left are %v, %v", left.QueueUrls, err)
 	}
 }
+
+// minute is a clock that stands still.
+type minute int
+
+func (m minute) Now() (time.Time, bool) {
+	return time.Date(2026, 11, 24, 20, int(m), 30, 0, time.UTC), true
+}
+
+func TestOneScheduleInAnHourSweepsQueues(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	if _, err := r.sqs.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("rotatessh-i-0123456789abcdef0")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		at   minute
+		left int
+	}{{5, 1}, {59, 1}, {4, 0}} {
+		r.parts.Clock = c.at
+		if _, err := rotation.New(r.parts).Handle(t.Context(), scheduleEvent()); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := r.sqs.ListQueues(t.Context(), &sqs.ListQueuesInput{}); err != nil || len(left.QueueUrls) != c.left {
+			t.Errorf("after the schedule at minute %d queues are %v, %v", c.at, left.QueueUrls, err)
+		}
+	}
+}

@@ -141,7 +141,7 @@ func (r *rig) connect() {
 	r.keysets = store.Reader
 	r.parts = rotation.Parts{
 		Secrets: describing{r.secrets, r.wrap}, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), fleet.Tags{{{Name: "RotateSSHKeys", Value: "True"}}}),
-		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Queues: queues.New(r.sqs, "rotatessh-"), Clock: &clock, Policy: r.policy, Log: r.log,
+		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Queues: queues.New(r.sqs, ec2.NewFromConfig(cfg), "rotatessh-"), Clock: &clock, Policy: r.policy, Log: r.log,
 	}
 	r.rotator = rotation.New(r.parts)
 	r.rotator.TestOnlyLeaseTime(2 * time.Second)

@@ -89,6 +89,8 @@ type Bus interface {
 type Queues interface {
 	// Remove deletes the queue of an instance. One that has none is no error; removed tells.
 	Remove(ctx context.Context, instanceID string) (removed bool, err error)
+	// Sweep removes those of all instances that are gone, and gives their ids.
+	Sweep(context.Context) (removed []string, err error)
 }
 
 // Clock tells AWS's time, as a lower bound; false before anything is known.
