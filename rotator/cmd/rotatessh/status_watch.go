@@ -42,7 +42,7 @@ type shower interface {
 
 // run looks again and again, until the rotation has come to its end or the time is over.
 func (f *followFlags) run(ctx context.Context, look func(context.Context) (report.Report, error), view shower) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("nothing has come to its end after %v", f.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("not steady after %v", f.timeout))
 	defer cancel()
 	follower := report.Follower{KeepGoing: f.keepGoing}
 	last, start := report.Report{}, time.Now()

@@ -50,8 +50,10 @@ func (r Report) Stage() string {
 		return "trying the new key: " + ready
 	case r.Keyset == nil:
 		return ErrNothing.Error()
+	case r.Keyset.Phase == keyset.PhasePending:
+		return "no rotation is pending any more, the keyset has yet to say so: " + ready
 	case r.Keyset.Phase == keyset.PhaseRetiring && r.OldKey != nil:
-		return fmt.Sprintf("the new key is current, the old one is accepted until %s: %s", r.OldKey.NotAfter.UTC().Format("15:04:05Z"), ready)
+		return fmt.Sprintf("%s is accepted until %s: %s", r.leaving(), r.OldKey.NotAfter.UTC().Format("15:04:05Z"), ready)
 	case r.Steady() && r.OldKey != nil:
 		return fmt.Sprintf("steady: %s, %d refuse the old key", ready, s.OldKeyRefused)
 	case r.Steady():
@@ -60,6 +62,14 @@ func (r Report) Stage() string {
 		return fmt.Sprintf("waiting for workers to refuse the old key: %d do, %d not yet; %s", s.OldKeyRefused, len(r.unrefused()), ready)
 	}
 	return "waiting for workers to follow the keyset: " + ready
+}
+
+// leaving tells a key that was replaced from one that never came into use.
+func (r Report) leaving() string {
+	if r.OldKey.VersionID == r.Secret.Holder(LabelPrevious) {
+		return "the switch is made, the key before it"
+	}
+	return "no rotation is pending, a key that was given up"
 }
 
 // reasons counts those that are not ready, waived ones too.

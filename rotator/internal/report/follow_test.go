@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
 )
 
@@ -32,8 +33,11 @@ func TestARotationIsFollowedToItsEnd(t *testing.T) {
 	e.Waivers = []ledger.Waiver{{Worker: e.Workers[1].ID}}
 	stage("trying the new key: 1 of 1 workers ready, 1 silent (waived)", false)
 	e.promote(time.Hour)
+	e.Document = newEstate(t, 2).Document
+	stage("no rotation is pending any more, the keyset has yet to say so: 1 of 1 workers ready, 1 silent (waived)", false)
+	e.promote(time.Hour)
 	e.ack(0, time.Second, nil)
-	stage("the new key is current, the old one is accepted until 13:00:00Z: 1 of 1 workers ready, 1 silent (waived)", false)
+	stage("the switch is made, the key before it is accepted until 13:00:00Z: 1 of 1 workers ready, 1 silent (waived)", false)
 	e.Now = noon.Add(time.Hour)
 	stage("waiting for workers to refuse the old key: 0 do, 1 not yet; 1 of 1 workers ready, 1 silent (waived)", false)
 	e.ack(0, time.Hour, nil)
@@ -67,6 +71,16 @@ func TestFollowingEndsWhenTheRotationIsGivenUp(t *testing.T) {
 		if done, err := next(); done != step.ended || errors.Is(err, ErrGivenUp) != step.ended {
 			t.Errorf("look %d: %v, %v", i, done, err)
 		}
+	}
+}
+
+func TestAKeyThatWasGivenUpIsNotCalledTheOldOne(t *testing.T) {
+	e := newEstate(t, 1)
+	e.Secret.Versions = e.Secret.Versions[:1]
+	e.Document.Keyset.Keys[1].State, e.Document.Keyset.Keys[1].NotAfter = keyset.Retiring, noon.Add(time.Hour)
+	e.ack(0, time.Second, nil)
+	if got, want := New(e.Facts).Stage(), "no rotation is pending, a key that was given up is accepted until 13:00:00Z: 1 of 1 workers ready"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
