@@ -55,6 +55,8 @@ lint: tidy-check ## golangci-lint
 
 vet: ## go vet
 	$(GO) vet ./...
+	$(GO) vet -tags installtest ./packaging/test
+	$(GO) vet -tags browsertest ./rotator/internal/report
 
 tidy-check: ## go.mod and go.sum are as go mod tidy would have them
 	$(GO) mod tidy -diff
