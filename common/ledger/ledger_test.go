@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -301,4 +302,34 @@ func TestOneInvocationAtATimeHoldsTheLease(t *testing.T) {
 	must(c.ReleaseLease(t.Context(), mine))
 	must(c.AcquireLease(t.Context(), other, now, time.Minute))
 	must(c.AcquireLease(t.Context(), mine, now.Add(2*time.Minute), time.Minute)) // the other's has run out
+}
+
+func TestEveryWorkerThatAcknowledgedIsFoundInSeveralPages(t *testing.T) {
+	c := ledger.New(newTable(t), table)
+	want := map[string]int{}
+	for n := range 900 { // of 2 KB, in pages of 1 MB
+		a := ack(n)
+		a.Banner = strings.Repeat("x", 2000)
+		switch {
+		case n%3 == 1:
+			a.ExpiresAt = now.Unix()
+		case n%3 == 2:
+			a.SecretARN += "-other"
+		default:
+			want[a.Worker] = 1
+		}
+		if _, err := c.PutAck(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.PutBeacon(t.Context(), ledger.Beacon{SecretARN: secret, Generation: 1}); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	if err := c.EachWorker(t.Context(), secret, now, func(worker string) { got[worker]++ }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("workers (-want +got):\n%s", diff)
+	}
 }

@@ -41,6 +41,9 @@ type Report struct {
 	Asked      string         `json:"asked,omitempty"`  // who asked for the rotation, and why, where somebody did
 	// Pushed are the first few of those that are ready because Systems Manager was used on them, and how.
 	Pushed []Laggard `json:"pushed,omitempty"`
+	// Untagged are workers that run and acknowledge although no source lists them; finishSecret counts those that
+	// testSecret has found.
+	Untagged []string `json:"untagged,omitempty"`
 	// Spread tells how long the workers took: of testSecret, to be ready after the publication; of steady, to
 	// refuse the old key after its end. Other phases have none.
 	Spread *Spread   `json:"spread,omitempty"`

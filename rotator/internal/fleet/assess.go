@@ -53,6 +53,7 @@ type Question struct {
 type Readiness struct {
 	Expected int              // how many count
 	Ready    []Worker         // of those
+	Untagged []Worker         // of all that count, ready or not
 	Exempt   []Worker         // booting, and not counted
 	Waived   []ledger.Laggard // not ready, and not counted by an operator's waiver
 	Laggards []ledger.Laggard
@@ -135,6 +136,9 @@ func Judge(workers []Worker, findings Findings, q Question) Readiness {
 			continue
 		}
 		r.Expected++
+		if w.Untagged {
+			r.Untagged = append(r.Untagged, w)
+		}
 		if code == "" {
 			r.Ready = append(r.Ready, w)
 			continue

@@ -23,8 +23,8 @@ type Place struct {
 	Instances *Inventory
 }
 
-// Groups list the running instances of Auto Scaling groups. Those that are being terminated do not count; those that
-// are pending, on standby or in a warm pool do, since they may be in service before the next rotation.
+// Groups list the running instances of Auto Scaling groups. Those that are being terminated are not listed; those that
+// are pending, on standby or in a warm pool are, since they may be in service before the next rotation.
 type Groups struct {
 	places []Place
 	names  []string

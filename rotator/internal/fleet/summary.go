@@ -20,6 +20,9 @@ func (r Readiness) Summary() string {
 	if len(r.Exempt) > 0 {
 		fmt.Fprintf(&b, ", %d still booting", len(r.Exempt))
 	}
+	for i, w := range r.Untagged[:min(named, len(r.Untagged))] {
+		fmt.Fprintf(&b, "%s%s", separator(i, fmt.Sprintf(", %d counted although they have lost their tag or group: ", len(r.Untagged))), w.ID)
+	}
 	for i, l := range r.Waived[:min(named, len(r.Waived))] {
 		fmt.Fprintf(&b, "%s%s (%s)", separator(i, fmt.Sprintf(", %d waived: ", len(r.Waived))), ledger.InstanceID(l.Worker), l.Code)
 	}

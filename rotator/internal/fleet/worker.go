@@ -20,6 +20,7 @@ type Worker struct {
 	Address  string // where to reach it: the private IPv4 address, or the IPv6 one if there is no other
 	Zone     string // availability zone
 	Launched time.Time
+	Untagged bool // it runs and acknowledges, but no source lists it
 }
 
 // ARNs are the workers' ARNs, in their order.

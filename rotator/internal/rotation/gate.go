@@ -85,6 +85,7 @@ type gate struct {
 	terms     terms
 	workers   []fleet.Worker
 	listAgain time.Time
+	strays    strays
 	findings  fleet.Findings // nil before anybody was asked
 	ready     fleet.Readiness
 	pushing   pushing
@@ -100,6 +101,7 @@ func (g *gate) recall(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
+	g.strays.recall(reports, token, g.s.doc.Keyset.Generation)
 	for _, report := range reports {
 		if report.Phase == "finishSecret" && report.Passed && report.Expected > 0 && report.VersionID != token {
 			g.before = report.Expected + len(report.Waived)
@@ -136,6 +138,9 @@ func (g *gate) list(ctx context.Context) error {
 	start := time.Now()
 	workers, err := g.r.Fleet.Workers(ctx)
 	if err != nil {
+		return err
+	}
+	if workers, err = g.addStrays(ctx, workers); err != nil {
 		return err
 	}
 	g.workers, g.listAgain = workers, time.Now().Add(max(inventoryAge, listingShare*time.Since(start)))

@@ -59,6 +59,88 @@ func TestAFleetThatShrankBlocksUntilItIsBackOrAllowed(t *testing.T) {
 	r.complete(token)
 }
 
+// scans is how often the ledger was looked through.
+func (r *rig) scans() int {
+	segments := 0
+	for _, c := range r.aws.Calls() {
+		if c.Action == "Scan" {
+			segments++
+		}
+	}
+	return segments / 8
+}
+
+func (r *rig) untag(w *worker) {
+	r.t.Helper()
+	if err := r.aws.UntagInstance(ledger.InstanceID(w.arn), "RotateSSHKeys"); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestAWorkerThatHasLostItsTagIsCountedAndNamed(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 3, "setSecret", func(r *rig) { r.policy.MaxShrink = 50 })
+	lost := r.workers[1]
+	r.untag(lost)
+	if err := r.aws.SetInstanceState(ledger.InstanceID(r.workers[2].arn), "terminated"); err != nil {
+		t.Fatal(err)
+	}
+	r.quietly(func() { r.pass(r.workers[0]) })
+	err := r.soon("testSecret", token)
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 workers are ready, 1 counted although they have lost their tag or group: "+ledger.InstanceID(lost.arn)) {
+		t.Errorf("testSecret: %v", err)
+	}
+	before := r.scans()
+	r.follow()
+	r.followPublications()
+	r.mustStep("testSecret", token)
+	r.mustStep("finishSecret", token)
+	if n := r.scans() - before; n != 1 {
+		t.Errorf("the ledger was looked through %d times", n)
+	}
+	for _, phase := range []string{"testSecret", "finishSecret"} {
+		if report := r.reportOf(phase); !report.Passed || report.Expected != 2 || len(report.Untagged) != 1 || report.Untagged[0] != lost.arn {
+			t.Errorf("report of %s is %+v", phase, report)
+		}
+	}
+	r.workers = r.workers[:2]
+	r.complete(token)
+}
+
+func TestAWorkerThatLosesItsTagAfterTestSecretStillCounts(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 2, "setSecret")
+	r.follow()
+	r.mustStep("testSecret", token)
+	r.untag(r.workers[1])
+	r.workers[1].alter = func(a *ledger.Ack) { a.Users[0].Keys[1].Accepted = ledger.No }
+	r.follow()
+	if err := r.soon("finishSecret", token); err == nil || !strings.Contains(err.Error(), "refused 1") {
+		t.Errorf("finishSecret: %v", err)
+	}
+	if version, _ := r.labelled("AWSCURRENT"); version == token {
+		t.Error("AWSCURRENT has moved")
+	}
+}
+
+func TestWhoAcknowledgesForAnotherSecretOrLongAgoIsNoWorker(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 1, "setSecret")
+	for _, change := range []func(*ledger.Ack){
+		func(a *ledger.Ack) { a.SecretARN += "-other" },
+		func(a *ledger.Ack) { a.ExpiresAt = 1 },
+	} {
+		w := r.addWorker()
+		r.untag(w)
+		w.alter = change
+	}
+	r.follow()
+	r.mustStep("testSecret", token)
+	if report := r.reportOf("testSecret"); report.Expected != 1 || len(report.Untagged) != 0 {
+		t.Errorf("report is %+v", report)
+	}
+}
+
 func TestSilentWorkersCanBeIgnored(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, func(r *rig) { r.policy.IgnoreSilent = true })

@@ -50,6 +50,7 @@ type Acks interface {
 // Ledger is what the rotator reads and writes in the ledger.
 type Ledger interface {
 	Acks
+	EachWorker(ctx context.Context, secretARN string, now time.Time, f func(worker string)) error
 	BeaconConsistent(ctx context.Context, secretARN string) (ledger.Beacon, bool, error)
 	PutBeacon(context.Context, ledger.Beacon) error
 	PutReport(context.Context, ledger.Report) error
@@ -70,6 +71,8 @@ type Ledger interface {
 // Fleet says which workers there are.
 type Fleet interface {
 	Workers(context.Context) ([]fleet.Worker, error)
+	// Running gives those of the given instances that are running, listed by Workers or not.
+	Running(ctx context.Context, arns []string) ([]fleet.Worker, error)
 }
 
 // Prober logs in to a worker with a key that is held in memory and runs a command there. The worker's
