@@ -7,8 +7,10 @@
 package push
 
 import (
+	"crypto/sha256"
 	_ "embed" // the script
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -24,7 +26,11 @@ import (
 //go:embed script.sh
 var template string
 
-const documentPlace = "@DOCUMENT@"
+// What the template has places for.
+const (
+	documentPlace = "@DOCUMENT@"
+	digestPlace   = "@DIGEST@" // SHA-256 of the document
+)
 
 // Document is what a worker is to be brought to.
 type Document struct {
@@ -97,10 +103,12 @@ func (d Document) Script() (string, error) {
 		return "", err
 	}
 	const width = 76
-	encoded := base64.StdEncoding.EncodeToString([]byte(d.text()))
+	text := []byte(d.text())
+	digest, encoded := sha256.Sum256(text), base64.StdEncoding.EncodeToString(text)
 	var lines []string
 	for ; len(encoded) > width; encoded = encoded[width:] {
 		lines = append(lines, encoded[:width])
 	}
-	return strings.Replace(template, documentPlace, strings.Join(append(lines, encoded), "\n"), 1), nil
+	places := strings.NewReplacer(documentPlace, strings.Join(append(lines, encoded), "\n"), digestPlace, hex.EncodeToString(digest[:]))
+	return places.Replace(template), nil
 }

@@ -49,6 +49,10 @@ $1 == "end" && NF == 2 && $2 == NR - 1 { ended = 1; next }
 END { exit !(!failed && ended && keys > 0 && seen["secret"] == 1 && seen["version"] == 1 && seen["generation"] == 1 && seen["user"] == 1) }
 CHECK
 awk -f "$work/check.awk" "$work/document" || fail document "the document is damaged"
+if command -v sha256sum >/dev/null 2>&1; then
+	digest=$(sha256sum <"$work/document")
+	[ "${digest%% *}" = "@DIGEST@" ] || fail document "the document is damaged"
+fi
 field() { awk -v name="$1" '$1 == name { print $2; exit }' "$work/document"; }
 user=$(field user)
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,7 +87,7 @@ func (m *machine) prepare(uid string) {
 	m.program("getent", "echo '"+m.user+":x:"+uid+":0::"+m.home+":/bin/sh'")
 	m.write(filepath.Join(m.dir, "host.pub"), "ssh-ed25519 AAAAhostkey root@machine\n")
 	// Only what the script needs, and no agent that this machine may have.
-	for tool := range strings.FieldsSeq("sh awk base64 mktemp cmp head tail tr cat cp mv rm mkdir find ls sed sync id wc chmod runuser") {
+	for tool := range strings.FieldsSeq("sh awk base64 mktemp cmp head tail tr cat cp mv rm mkdir find ls sed sha256sum sync id wc chmod runuser") {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			m.t.Skip("not run: there is no " + tool)
@@ -361,7 +362,15 @@ func TestADamagedScriptChangesNothing(t *testing.T) {
 		script := m.script()
 		at := strings.Index(script, "<<'DOCUMENT'")
 		at += strings.IndexByte(script[at:], '\n') + 1
+		encoded := script[at : at+strings.Index(script[at:], "\nDOCUMENT")]
+		text, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(encoded, "\n", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// One letter of a key is another one, and the document of the right form.
+		text = bytes.Replace(text, []byte("AAAAC3NzaC1lZDI1NTE5AAAAI"), []byte("AAAAC3NzaC1lZDI1NTE5AAAAJ"), 1)
 		for _, damaged := range []string{
+			strings.Replace(script, encoded, base64.StdEncoding.EncodeToString(text), 1),
 			script[:at] + "!!!!" + script[at:], script[:at] + script[at+76:], script[:at] + "cm90YXRlc3NoLXB1c2ggMQo=\n" + script[at:], script[:at] + "DOCUMENT\n" + script[at:],
 		} {
 			out, err := m.command(t.Context(), damaged).Output()
