@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/rotatessh/rotatessh/common/awstime"
 )
@@ -56,6 +57,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	metadata := &lateMetadata{}
 	settings := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(httpClient()),
+		// The SDK would write lines of its own to stderr. What matters in them comes back as an error, too.
+		config.WithLogger(logging.Nop{}),
 		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = metadata }),
 		config.WithRetryMode(aws.RetryModeStandard),
 	}
