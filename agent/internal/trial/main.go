@@ -1,8 +1,11 @@
 // Trial puts the agent's program, as it is shipped, to the test.
 //
 //	trial faults [-short] [-runs N] AGENT
+//	trial idle [-for 10m] AGENT
+//	trial soak [-for 15m] AGENT
 //
-// Faults puts it into trouble of every kind on real file systems and looks at what is left of authorized_keys. AWS is an endpoint in
+// Faults puts it into trouble of every kind on real file systems and looks at what is left of authorized_keys. Idle
+// measures what it takes while nothing happens, and soak whether anything is left after much has. AWS is an endpoint in
 // this process and sshd a real one. As root everything happens on a private machine, which ends with this process.
 package main
 
@@ -20,6 +23,8 @@ import (
 )
 
 const usage = `usage: trial faults [-short] [-runs N] AGENT
+       trial idle [-for 10m] AGENT
+       trial soak [-for 15m] AGENT
 `
 
 func main() {
@@ -31,7 +36,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	trials := map[string]func(context.Context, []string, io.Writer) error{"faults": runFaults}
+	trials := map[string]func(context.Context, []string, io.Writer) error{"faults": runFaults, "idle": runIdle, "soak": runSoak}
 	if len(args) == 0 || trials[args[0]] == nil {
 		fmt.Fprint(stderr, usage)
 		return 2
