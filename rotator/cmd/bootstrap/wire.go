@@ -67,9 +67,10 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 }
 
 func policy(s settings.Settings) rotation.Policy {
+	count, percent, _ := s.Sample() // the settings are valid
 	return rotation.Policy{
 		User: s.User, KeyType: keypair.Type(s.KeyType), RetireAfter: s.RetireAfter, BootGrace: s.BootGrace,
-		ProbeSample: s.ProbeSample, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
+		ProbeSample: count, ProbePercent: percent, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
 		Threshold: s.Threshold, MinWorkers: s.MinWorkers, MaxShrink: s.MaxShrink, IgnoreSilent: s.Silent == "ignore",
 		GateMargin: s.GateMargin, PushAfter: s.PushAfter, EventBus: s.EventBus,
 	}

@@ -280,6 +280,16 @@ func (r *rig) overwrite(k keyset.Keyset) {
 	}
 }
 
+func TestAPercentageOfTheReadyWorkersIsProbed(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 5, "setSecret", func(r *rig) { r.policy.ProbePercent = 50 })
+	r.follow()
+	r.mustStep("testSecret", token)
+	if report := r.reportOf("testSecret"); report.Probed != 3 {
+		t.Errorf("%d of 5 workers were probed", report.Probed)
+	}
+}
+
 func TestAFailedProbeStopsTheRotation(t *testing.T) {
 	t.Parallel()
 	r, token := inRotation(t, 3, "setSecret")

@@ -22,7 +22,11 @@ var errProbe = errors.New("logging in with the pending key failed")
 // probe logs in to a sample of the ready workers and gives their number. Nobody is probed while nobody is
 // ready, which the gate allows only for the very first key.
 func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readiness, key ssh.Signer) (int, error) {
-	sample := pick(ready, r.Policy.ProbeSample)
+	n := r.Policy.ProbeSample
+	if p := r.Policy.ProbePercent; p > 0 {
+		n = (len(ready.Ready)*p + 99) / 100
+	}
+	sample := pick(ready, n)
 	now, err := r.now()
 	if err != nil {
 		return 0, err
@@ -66,22 +70,36 @@ func (r *Rotator) probeOne(ctx context.Context, w fleet.Worker, acks map[string]
 	return r.probeWith(ctx, w, a, key)
 }
 
-// pick chooses up to n ready workers: as many different kinds of sshd settings and availability zones as
-// possible, and otherwise by chance.
+// maxKinds bounds what different sshd settings add to a sample: where each machine has its own, such as an address to
+// listen on, they tell no kinds apart.
+const maxKinds = 100
+
+// pick chooses n ready workers, or as many as there are different sshd settings: one of each kind first, then of
+// availability zones that are missing yet, and otherwise by chance.
 func pick(ready fleet.Readiness, n int) []fleet.Worker {
 	workers := slices.Clone(ready.Ready)
 	rand.Shuffle(len(workers), func(i, j int) { workers[i], workers[j] = workers[j], workers[i] })
-	seen := make(map[string]bool)
-	var first, other []fleet.Worker
+	kind := func(w fleet.Worker) string { return ready.Findings[w.ARN].Settings }
+	zone := func(w fleet.Worker) string { return w.Zone }
+	zones := make(map[string]bool)
+	kinds, rest := oneOfEach(workers, make(map[string]bool), kind)
+	for _, w := range kinds {
+		zones[w.Zone] = true
+	}
+	spread, rest := oneOfEach(rest, zones, zone)
+	all := slices.Concat(kinds, spread, rest)
+	return all[:min(max(n, min(len(kinds), maxKinds)), len(all))]
+}
+
+// oneOfEach takes the first worker of each group that has not been seen.
+func oneOfEach(workers []fleet.Worker, seen map[string]bool, group func(fleet.Worker) string) (first, rest []fleet.Worker) {
 	for _, w := range workers {
-		settings, zone := "settings "+ready.Findings[w.ARN].Settings, "zone "+w.Zone
-		if seen[settings] && seen[zone] {
-			other = append(other, w)
+		if g := group(w); !seen[g] {
+			seen[g] = true
+			first = append(first, w)
 			continue
 		}
-		seen[settings], seen[zone] = true, true
-		first = append(first, w)
+		rest = append(rest, w)
 	}
-	all := append(first, other...)
-	return all[:min(n, len(all))]
+	return first, rest
 }

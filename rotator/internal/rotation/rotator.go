@@ -112,6 +112,7 @@ type Policy struct {
 	MaxShrink        int // percent
 	IgnoreSilent     bool
 	ProbeSample      int
+	ProbePercent     int // in place of ProbeSample, unless 0
 	ProbeConcurrency int
 	ProbeTimeout     time.Duration
 	GateMargin       time.Duration

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,8 +76,9 @@ type Settings struct {
 	// PushAfter is how long after a publication workers are left to their agents before they are pushed to.
 	PushAfter time.Duration `env:"ROTATESSH_PUSH_AFTER" envDefault:"2m"`
 
-	// ProbeSample is on how many workers the pending key is tried by logging in, at most.
-	ProbeSample int `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`
+	// ProbeSample is on how many of the ready workers the pending key is tried by logging in: a number, a
+	// percentage such as 5%, or all. It grows where that is not one worker for each kind of sshd settings.
+	ProbeSample string `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`
 	// ProbeConcurrency is how many of these log-ins run at once.
 	ProbeConcurrency int `env:"ROTATESSH_PROBE_CONCURRENCY" envDefault:"10"`
 	// ProbeCommand is what a probe runs; it must exit with status 0.
@@ -127,6 +129,22 @@ func checkNames(vars map[string]string) error {
 	return fmt.Errorf("environment variables %s are not settings of the rotator", strings.Join(unknown, ", "))
 }
 
+// Sample is what ProbeSample says: a number of workers, or a percentage and no number.
+func (s Settings) Sample() (count, percent int, err error) {
+	if s.ProbeSample == "all" {
+		return 0, 100, nil
+	}
+	number, isPercent := strings.CutSuffix(s.ProbeSample, "%")
+	n, err := strconv.Atoi(number)
+	switch {
+	case err != nil || n < 1 || isPercent && n > 100:
+		return 0, 0, fmt.Errorf("%q is neither a number, nor a percentage such as 5%%, nor all", s.ProbeSample)
+	case isPercent:
+		return 0, n, nil
+	}
+	return n, 0, nil
+}
+
 // Validate reports everything that is wrong with s, joined.
 func (s Settings) Validate() error {
 	var errs []error
@@ -161,7 +179,8 @@ func (s Settings) Validate() error {
 	complain(s.MaxShrink < 0 || s.MaxShrink > 100, "%sMAX_SHRINK is %d and must be from 0 to 100", prefix, s.MaxShrink)
 	complain(s.Silent != "block" && s.Silent != "ignore" && s.Silent != "push", "%sSILENT %q is none of block, ignore, push", prefix, s.Silent)
 	complain(s.PushAfter < 0, "%sPUSH_AFTER is %v and must not be negative", prefix, s.PushAfter)
-	complain(s.ProbeSample < 1, "%sPROBE_SAMPLE is %d and must be at least 1", prefix, s.ProbeSample)
+	_, _, err = s.Sample()
+	complain(err != nil, "%sPROBE_SAMPLE: %w", prefix, err)
 	complain(s.ProbeConcurrency < 1, "%sPROBE_CONCURRENCY is %d and must be at least 1", prefix, s.ProbeConcurrency)
 	complain(s.ProbeTimeout <= 0, "%sPROBE_TIMEOUT is %v and must be positive", prefix, s.ProbeTimeout)
 	complain(s.GateMargin <= 0, "%sGATE_MARGIN is %v and must be positive", prefix, s.GateMargin)

@@ -17,7 +17,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 	want := settings.Settings{
 		KeysetSecret: "/dev/ssh/public", LedgerTable: "rotatessh-ledger", EventBus: "default", QueuePrefix: "rotatessh-", Tags: "RotateSSHKeys=True",
-		User: "ec2-user", RetireAfter: 15 * time.Minute, BootGrace: 10 * time.Minute, ProbeSample: 10, ProbeConcurrency: 10,
+		User: "ec2-user", RetireAfter: 15 * time.Minute, BootGrace: 10 * time.Minute, ProbeSample: "10", ProbeConcurrency: 10,
 		ProbeCommand: "true", ProbeTimeout: 10 * time.Second, GateMargin: 20 * time.Second, LogLevel: "info",
 		Threshold: 100, MinWorkers: 1, MaxShrink: 20, Silent: "block", PushAfter: 2 * time.Minute,
 	}
@@ -40,7 +40,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	}
 	want := settings.Settings{
 		KeysetSecret: "/a", LedgerTable: "b", EventBus: "c", QueuePrefix: "q-", Tags: "d=e,f=g", User: "f", KeyType: "rsa-4096",
-		RetireAfter: 2 * time.Second, ProbeSample: 3, ProbeConcurrency: 4, ProbeCommand: "g h", ProbeTimeout: 5 * time.Second,
+		RetireAfter: 2 * time.Second, ProbeSample: "3", ProbeConcurrency: 4, ProbeCommand: "g h", ProbeTimeout: 5 * time.Second,
 		GateMargin: 6 * time.Second, LogLevel: "debug",
 		Threshold: 90, MinWorkers: 5, Silent: "push", PushAfter: time.Second, AutoScalingGroups: []string{"one", "two"}, Regions: []string{"eu-west-1", "us-gov-east-1"},
 		Roles: []string{"arn:aws:iam::444455556666:role/inventory"}, StaticWorkers: "/dev/ssh/workers",
@@ -76,8 +76,20 @@ func TestSomethingMustSayWhoIsAWorker(t *testing.T) {
 	}
 }
 
+func TestProbeSampleIsANumberAPercentageOrAll(t *testing.T) {
+	for _, c := range []struct {
+		text           string
+		count, percent int // 0 and 0: refused
+	}{{"10", 10, 0}, {"5%", 0, 5}, {"100%", 0, 100}, {"all", 0, 100}, {"0", 0, 0}, {"0%", 0, 0}, {"101%", 0, 0}, {"-1", 0, 0}, {"most", 0, 0}, {"%", 0, 0}} {
+		count, percent, err := settings.Settings{ProbeSample: c.text}.Sample()
+		if count != c.count || percent != c.percent || (err != nil) != (c.count+c.percent == 0) {
+			t.Errorf("%q is %d, %d%%, %v", c.text, count, percent, err)
+		}
+	}
+}
+
 func TestValuesThatDoNotParseAreRefused(t *testing.T) {
-	for _, bad := range []string{"ROTATESSH_RETIRE_AFTER=15", "ROTATESSH_PROBE_SAMPLE=many"} {
+	for _, bad := range []string{"ROTATESSH_RETIRE_AFTER=15", "ROTATESSH_PROBE_CONCURRENCY=many", "ROTATESSH_PROBE_SAMPLE=many"} {
 		if _, err := settings.Load([]string{bad}); err == nil {
 			t.Errorf("%s was accepted", bad)
 		}
