@@ -41,6 +41,8 @@ type Report struct {
 	Asked      string         `json:"asked,omitempty"`  // who asked for the rotation, and why, where somebody did
 	// Pushed are the first few of those that are ready because Systems Manager was used on them, and how.
 	Pushed []Laggard `json:"pushed,omitempty"`
+	// Unverified are the first few of those that count as ready although their sshd did not tell.
+	Unverified []string `json:"unverified,omitempty"`
 	// Untagged are workers that run and acknowledge although no source lists them; finishSecret counts those that
 	// testSecret has found.
 	Untagged []string `json:"untagged,omitempty"`

@@ -72,6 +72,6 @@ func policy(s settings.Settings) rotation.Policy {
 		User: s.User, KeyType: keypair.Type(s.KeyType), RetireAfter: s.RetireAfter, BootGrace: s.BootGrace,
 		ProbeSample: count, ProbePercent: percent, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
 		Threshold: s.Threshold, MinWorkers: s.MinWorkers, MaxShrink: s.MaxShrink, IgnoreSilent: s.Silent == "ignore",
-		GateMargin: s.GateMargin, PushAfter: s.PushAfter, EventBus: s.EventBus,
+		AllowUnverified: s.AllowUnverified, GateMargin: s.GateMargin, PushAfter: s.PushAfter, EventBus: s.EventBus,
 	}
 }

@@ -43,6 +43,8 @@ type Question struct {
 	// Waived are the instance ids of workers that do not count unless they are ready, each with a sentence
 	// that says why.
 	Waived map[string]string
+	// AllowUnverified takes a worker for ready whose sshd told neither about the key nor about the current one.
+	AllowUnverified bool
 	// IgnoreSilent treats those without a valid acknowledgement as waived.
 	IgnoreSilent bool
 	// Now is AWS's time.
@@ -51,15 +53,16 @@ type Question struct {
 
 // Readiness is the answer for a whole fleet. Its slices keep the order of the workers asked about.
 type Readiness struct {
-	Expected int              // how many count
-	Ready    []Worker         // of those
-	Untagged []Worker         // of all that count, ready or not
-	Exempt   []Worker         // booting, and not counted
-	Waived   []ledger.Laggard // not ready, and not counted by an operator's waiver
-	Laggards []ledger.Laggard
-	Reasons  map[string]int   // how many laggards there are for each code
-	Findings Findings         // what this follows from
-	Pushed   []ledger.Laggard // of the ready ones, those without an agent of their own accord, each with a sentence
+	Expected   int              // how many count
+	Ready      []Worker         // of those
+	Unverified []Worker         // of those that are ready, whose sshd did not tell
+	Untagged   []Worker         // of all that count, ready or not
+	Exempt     []Worker         // booting, and not counted
+	Waived     []ledger.Laggard // not ready, and not counted by an operator's waiver
+	Laggards   []ledger.Laggard
+	Reasons    map[string]int   // how many laggards there are for each code
+	Findings   Findings         // what this follows from
+	Pushed     []ledger.Laggard // of the ready ones, those without an agent of their own accord, each with a sentence
 }
 
 // Complete reports whether every expected worker is ready. It is true for nobody expected: whether that is
@@ -88,6 +91,7 @@ func (r Readiness) Missing(workers []Worker) []Worker {
 // those of a large fleet would not fit into the memory of a function.
 type Finding struct {
 	Code, Message string    // the first thing that the worker lacks; empty if it is ready
+	Unverified    bool      // it is ready although its sshd did not tell
 	Settings      string    // hash of its sshd's effective settings
 	Pushed        bool      // the rotator acknowledged it for a worker without an agent
 	Since         time.Time // AWS time at which what it acknowledges came to be so
@@ -100,7 +104,10 @@ type Findings map[string]Finding
 func (q Question) Find(a ledger.Ack) Finding {
 	code, message := q.judge(a)
 	// Copies: a part of an acknowledgement's text would keep the whole answer of which it came in memory.
-	return Finding{Code: strings.Clone(code), Message: strings.Clone(message), Settings: unique.Make(clip(a.SettingsHash, 128)).Value(), Since: a.AppliedAt, Pushed: a.Pushed}
+	return Finding{
+		Code: strings.Clone(code), Message: strings.Clone(message), Unverified: code == "" && q.AllowUnverified && q.unverified(a),
+		Settings: unique.Make(clip(a.SettingsHash, 128)).Value(), Since: a.AppliedAt, Pushed: a.Pushed,
+	}
 }
 
 // Assess is Judge for acknowledgements that are at hand.
@@ -141,6 +148,9 @@ func Judge(workers []Worker, findings Findings, q Question) Readiness {
 		}
 		if code == "" {
 			r.Ready = append(r.Ready, w)
+			if finding.Unverified {
+				r.Unverified = append(r.Unverified, w)
+			}
 			continue
 		}
 		r.Reasons[code]++
@@ -184,6 +194,18 @@ func (q Question) judge(a ledger.Ack) (code, message string) {
 	return "", ""
 }
 
+// mayBeUnverified reports whether sshd's silence about the key is allowed. It is only where sshd is as silent about
+// the current key: one that tells about that one has something else against the other.
+func (q Question) mayBeUnverified(u ledger.User) bool {
+	current, found := q.Document.Keyset.Find(keyset.Current)
+	return q.AllowUnverified && (!found || statusOf(u, current.PublicKey.Fingerprint()).Accepted == ledger.Unverified)
+}
+
+// unverified reports whether sshd did not tell about the key for some account.
+func (q Question) unverified(a ledger.Ack) bool {
+	return slices.ContainsFunc(a.Users, func(u ledger.User) bool { return statusOf(u, q.Key.Fingerprint()).Accepted != ledger.Yes })
+}
+
 func (q Question) judgeUser(u ledger.User) (code, message string) {
 	if u.Code != "" {
 		return codeFailed + clip(u.Code, 64), fmt.Sprintf("%.64s: %s", u.Name, clip(u.Message, 300))
@@ -201,6 +223,10 @@ func (q Question) judgeUser(u ledger.User) (code, message string) {
 	switch status.Accepted {
 	case ledger.Yes:
 		return "", ""
+	case ledger.Unverified:
+		if q.mayBeUnverified(u) {
+			return "", ""
+		}
 	case ledger.No:
 		return CodeRefused, fmt.Sprintf("%.64s: sshd refuses %s: %s", u.Name, q.Key.Fingerprint(), clip(status.Why, 200))
 	}

@@ -17,6 +17,9 @@ const named = 10
 func (r Readiness) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d workers are ready", len(r.Ready), r.Expected)
+	for i, w := range r.Unverified[:min(named, len(r.Unverified))] {
+		fmt.Fprintf(&b, "%s%s", separator(i, fmt.Sprintf(", %d without a word of their sshd, as the settings allow: ", len(r.Unverified))), w.ID)
+	}
 	if len(r.Exempt) > 0 {
 		fmt.Fprintf(&b, ", %d still booting", len(r.Exempt))
 	}

@@ -188,7 +188,7 @@ func (r *Rotator) ask(ctx context.Context, secretARN string, workers []fleet.Wor
 }
 
 func (s state) question(p Policy, key keyset.PublicKey, now time.Time) fleet.Question {
-	return fleet.Question{Document: s.doc, Key: key, User: p.User, PublishedAt: s.beacon.PublishedAt, Grace: p.BootGrace, IgnoreSilent: p.IgnoreSilent, Now: now}
+	return fleet.Question{Document: s.doc, Key: key, User: p.User, PublishedAt: s.beacon.PublishedAt, Grace: p.BootGrace, IgnoreSilent: p.IgnoreSilent, AllowUnverified: p.AllowUnverified, Now: now}
 }
 
 // sameKeyset makes sure that workers are asked about what is in force.

@@ -111,6 +111,7 @@ type Policy struct {
 	MinWorkers       int
 	MaxShrink        int // percent
 	IgnoreSilent     bool
+	AllowUnverified  bool
 	ProbeSample      int
 	ProbePercent     int // in place of ProbeSample, unless 0
 	ProbeConcurrency int

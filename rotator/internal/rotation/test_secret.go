@@ -103,7 +103,7 @@ func verdict(ready fleet.Readiness) string {
 
 func readinessReport(ready fleet.Readiness) ledger.Report {
 	return ledger.Report{
-		Untagged: fleet.ARNs(ready.Untagged[:min(len(ready.Untagged), maxStrays)]), Expected: ready.Expected, Ready: len(ready.Ready), Reasons: ready.Reasons,
+		Untagged: fleet.ARNs(ready.Untagged[:min(len(ready.Untagged), maxStrays)]), Unverified: fleet.ARNs(ready.Unverified[:min(len(ready.Unverified), maxLaggards)]), Expected: ready.Expected, Ready: len(ready.Ready), Reasons: ready.Reasons,
 		Laggards: ready.Laggards[:min(len(ready.Laggards), maxLaggards)], Waived: ready.Waived[:min(len(ready.Waived), maxLaggards)],
 		Pushed: ready.Pushed[:min(len(ready.Pushed), maxLaggards)],
 	}

@@ -76,6 +76,10 @@ type Settings struct {
 	// PushAfter is how long after a publication workers are left to their agents before they are pushed to.
 	PushAfter time.Duration `env:"ROTATESSH_PUSH_AFTER" envDefault:"2m"`
 
+	// AllowUnverified takes workers for ready whose sshd tells neither about the new key nor about the current one,
+	// on the word that their files hold both. The reports name them.
+	AllowUnverified bool `env:"ROTATESSH_ALLOW_UNVERIFIED" envDefault:"false"`
+
 	// ProbeSample is on how many of the ready workers the pending key is tried by logging in: a number, a
 	// percentage such as 5%, or all. It grows where that is not one worker for each kind of sshd settings.
 	ProbeSample string `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`

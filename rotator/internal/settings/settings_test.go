@@ -32,7 +32,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"ROTATESSH_USER=f", "ROTATESSH_KEY_TYPE=rsa-4096", "ROTATESSH_RETIRE_AFTER=2s", "ROTATESSH_BOOT_GRACE=0s", "ROTATESSH_PROBE_SAMPLE=3",
 		"ROTATESSH_PROBE_CONCURRENCY=4", "ROTATESSH_PROBE_COMMAND=g h", "ROTATESSH_PROBE_TIMEOUT=5s", "ROTATESSH_GATE_MARGIN=6s", "ROTATESSH_LOG_LEVEL=debug",
 		"ROTATESSH_THRESHOLD=90", "ROTATESSH_MIN_WORKERS=5", "ROTATESSH_MAX_SHRINK=0", "ROTATESSH_SILENT=push", "ROTATESSH_PUSH_AFTER=1s",
-		"ROTATESSH_QUEUE_PREFIX=q-", "ROTATESSH_AUTO_SCALING_GROUPS=one,two", "ROTATESSH_REGIONS=eu-west-1,us-gov-east-1",
+		"ROTATESSH_QUEUE_PREFIX=q-", "ROTATESSH_ALLOW_UNVERIFIED=true", "ROTATESSH_AUTO_SCALING_GROUPS=one,two", "ROTATESSH_REGIONS=eu-west-1,us-gov-east-1",
 		"ROTATESSH_ROLES=arn:aws:iam::444455556666:role/inventory", "ROTATESSH_STATIC_WORKERS=/dev/ssh/workers",
 	})
 	if err != nil {
@@ -43,7 +43,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		RetireAfter: 2 * time.Second, ProbeSample: "3", ProbeConcurrency: 4, ProbeCommand: "g h", ProbeTimeout: 5 * time.Second,
 		GateMargin: 6 * time.Second, LogLevel: "debug",
 		Threshold: 90, MinWorkers: 5, Silent: "push", PushAfter: time.Second, AutoScalingGroups: []string{"one", "two"}, Regions: []string{"eu-west-1", "us-gov-east-1"},
-		Roles: []string{"arn:aws:iam::444455556666:role/inventory"}, StaticWorkers: "/dev/ssh/workers",
+		AllowUnverified: true, Roles: []string{"arn:aws:iam::444455556666:role/inventory"}, StaticWorkers: "/dev/ssh/workers",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
