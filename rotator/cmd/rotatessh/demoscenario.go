@@ -36,6 +36,9 @@ func runScenario(c *cobra.Command, f demoFlags) error {
 			return withHint(usagef("--%s has no effect on a scenario", name), "leave it out")
 		}
 	}
+	if err := f.options.Validate(); err != nil {
+		return withHint(usageError{err}, "run %q", c.CommandPath()+" --help")
+	}
 	var err error
 	if f.options.Binaries, err = besideMe(); err != nil {
 		return hintDemo(err)

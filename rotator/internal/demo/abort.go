@@ -194,6 +194,10 @@ func (p *play) abortTooLate(ctx context.Context, f *abortFacts) error {
 		return err
 	}
 	f.NextRotation, f.SwitchedAfterAbort = true, !f.LateAbortRefused
+	if f.SwitchedAfterAbort {
+		p.tell("abort was confirmed, and AWSCURRENT has moved all the same")
+		return nil
+	}
 	_, err = p.Settle(ctx, r)
 	return err
 }

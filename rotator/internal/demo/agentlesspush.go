@@ -42,7 +42,7 @@ func (f *agentlessPushFacts) findings() []Finding {
 }
 
 // removalTime is much longer than it takes from the switch to the removal of the old key.
-const removalTime = 15 * time.Second
+const removalTime = 10 * time.Second
 
 func playAgentlessPush(ctx context.Context, p *play) (facts, error) {
 	w := p.Workers()[2]

@@ -67,7 +67,7 @@ func programs(t *testing.T) Binaries {
 }
 
 func build(into, tags string, packages ...string) error {
-	args := []string{"build", "-tags", tags, "-o", into + "/"}
+	args := []string{"build", "-ldflags", "-s -w", "-tags", tags, "-o", into + "/"}
 	for _, p := range packages {
 		args = append(args, "github.com/rotatessh/rotatessh/"+p)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,11 +19,8 @@ func without(t *testing.T, tag string) Binaries {
 		t.Fatal(err)
 	}
 	for _, path := range []string{b.Agent, b.Rotatessh} {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), data, 0o700); err != nil {
+		// Not a copy: a process that is started at the same time would hold it open for writing, for a moment.
+		if err := os.Link(path, filepath.Join(dir, filepath.Base(path))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,6 +52,7 @@ func playScenario(t *testing.T, b Binaries, name string, into facts) (status int
 // mustBeAsExpected plays a scenario with all safeguards and gives what it told.
 func mustBeAsExpected(t *testing.T, name string, into facts) (said string) {
 	t.Helper()
+	t.Parallel() // a scenario spends most of its time waiting
 	status, said := playScenario(t, programs(t), name, into)
 	c := into.common()
 	wrong := wrongOf(append(into.findings(), c.findings()...))
@@ -66,6 +65,7 @@ func mustBeAsExpected(t *testing.T, name string, into facts) (said string) {
 // mustNotice plays a scenario without a safeguard and checks that the named fact is wrong, among others.
 func mustNotice(t *testing.T, tag, name, fact string, into facts) {
 	t.Helper()
+	t.Parallel()
 	status, said := playScenario(t, without(t, tag), name, into)
 	c := into.common()
 	found := false
@@ -195,6 +195,24 @@ func TestWorkerWithoutAnAgentIsServedThroughSystemsManager(t *testing.T) {
 
 func TestOldKeyThatStaysOnAWorkerWithoutAnAgentIsNoticed(t *testing.T) {
 	mustNotice(t, "rotatessh_noremoval", "agentless-push", "oldKeyRefused", new(agentlessPushFacts))
+}
+
+func TestScenarioThatIsEndedLeavesNothing(t *testing.T) {
+	b := programs(t)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		d := startDemo(t, b, "--scenario", "rollback", "--json")
+		d.awaitOutput(t, "$ rotatessh rollback")
+		if err := d.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		if status := d.wait(t); status == 0 {
+			t.Errorf("%v: exit status 0", sig)
+		}
+		d.awaitGone(t)
+		if out := d.stdout.String(); out != "" {
+			t.Errorf("%v: a scenario that was ended printed facts: %q", sig, out)
+		}
+	}
 }
 
 // goodCommon is what goes well in every scenario.
