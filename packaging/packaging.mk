@@ -41,7 +41,9 @@ $(AGENTS): PACKAGE := ./agent/cmd/rotatessh-agent
 $(AGENTS): TAGS := -tags nethttpomithttp2
 $(OPERATORS): PACKAGE := ./rotator/cmd/rotatessh
 $(LAMBDAS): PACKAGE := ./rotator/cmd/bootstrap
-$(LAMBDAS): TAGS := -tags lambda.norpc
+# A new function environment loads all of it before its first event: AWS's endpoints need no HTTP/2, and without inlining it is
+# an eighth smaller.
+$(LAMBDAS): TAGS := -tags lambda.norpc,nethttpomithttp2 -gcflags=all=-l
 $(AGENTS) $(OPERATORS) $(LAMBDAS): VERSION = $(PACKAGE_VERSION)
 $(AGENTS) $(OPERATORS) $(LAMBDAS):
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(notdir $(@D)) GOAMD64=v1 $(GO) build $(TAGS) -buildvcs=false $(GOFLAGS_BUILD) -o $@ $(PACKAGE)
