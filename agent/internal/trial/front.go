@@ -62,7 +62,7 @@ func (f *front) writeBundle(name string) error {
 // drop closes the connection without an answer.
 func drop(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// sparing lets calls of the queue through: an agent that has failed to reach it for a while asks again only minutes later.
+// sparing lets calls of the queue through: an agent whose queue has failed ever again asks for it only minutes later.
 func (f *front) sparing(b behaviour) behaviour {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.") {
@@ -73,10 +73,16 @@ func (f *front) sparing(b behaviour) behaviour {
 	}
 }
 
-// hang gives no answer for as long as the client waits. Before the body is read, the server would not notice that it has gone.
-func hang(_ http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	<-r.Context().Done()
+// hang gives no answer until it is over, or the client has gone. Before the body is read, the server would not notice that.
+func hang(over <-chan struct{}) behaviour {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+		drop(w, r)
+	}
 }
 
 // flood answers with far more than anybody can want: 256 MiB of one JSON string.

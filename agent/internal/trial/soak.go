@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -73,10 +74,14 @@ func (c condition) print(stdout io.Writer, after time.Duration) {
 // suffer makes trouble, waits until it is forgotten, and measures, all of it in the given time.
 func (r *running) suffer(ctx context.Context, length time.Duration) (c condition, err error) {
 	end := time.Now().Add(length)
-	for time.Until(end) > quiet+5*spell {
-		if err := r.trouble(ctx, &c); err != nil {
-			return c, err
-		}
+	r.front.turn(drop)
+	err = r.endure(ctx, &c)
+	for err == nil && time.Until(end) > quiet+5*spell {
+		err = r.trouble(ctx, &c)
+	}
+	r.front.turn(r.front.serve)
+	if err != nil {
+		return c, err
 	}
 	if err := r.publish(ctx); err != nil {
 		return c, err
@@ -89,24 +94,26 @@ func (r *running) suffer(ctx context.Context, length time.Duration) (c condition
 
 // trouble is one round: whatever may happen to AWS and to the disk, and a new keyset in the midst of it.
 func (r *running) trouble(ctx context.Context, c *condition) error {
-	for _, b := range []behaviour{drop, r.front.sparing(hang), flood} {
-		r.front.turn(b)
-		c.troubles++
+	over := make(chan struct{})
+	end := sync.OnceFunc(func() { close(over) })
+	defer end()
+	for _, b := range []behaviour{drop, flood, hang(over)} {
+		r.front.turn(r.front.sparing(b))
 		if err := r.endure(ctx, c); err != nil {
 			return err
 		}
 	}
+	end()
 	if err := errors.Join(r.readOnly(true), r.announce(ctx)); err != nil {
 		return err
 	}
 	r.front.turn(r.front.serve)
-	r.front.CloseClientConnections() // of calls that hang
-	c.troubles++
 	return errors.Join(r.endure(ctx, c), r.readOnly(false), r.publish(ctx))
 }
 
-// endure waits for a spell and watches the memory.
+// endure waits for a spell of trouble and watches the memory.
 func (r *running) endure(ctx context.Context, c *condition) error {
+	c.troubles++
 	for range 4 {
 		if err := sleep(ctx, spell/4); err != nil {
 			return err
