@@ -30,7 +30,8 @@ build: $(PROGRAMS) ## rotatessh-agent, rotatessh and bootstrap in bin/
 .PHONY: $(PROGRAMS)
 $(BIN)/rotatessh-agent: PACKAGE := ./agent/cmd/rotatessh-agent
 # AWS's endpoints that the agent calls speak HTTP/1.1; without the other client it is half a megabyte smaller.
-$(BIN)/rotatessh-agent: TAGS := -tags nethttpomithttp2
+AGENT_TAGS := -tags nethttpomithttp2
+$(BIN)/rotatessh-agent: TAGS := $(AGENT_TAGS)
 $(BIN)/rotatessh: PACKAGE := ./rotator/cmd/rotatessh
 $(BIN)/bootstrap: PACKAGE := ./rotator/cmd/bootstrap
 $(BIN)/bootstrap: TAGS := -tags lambda.norpc

@@ -38,7 +38,7 @@ lambda: $(LAMBDAS) ## the rotator's zip for AWS Lambda, arm64 and amd64, in dist
 
 # Versions are the packages' own, so that a program says what the package manager says.
 $(AGENTS): PACKAGE := ./agent/cmd/rotatessh-agent
-$(AGENTS): TAGS := -tags nethttpomithttp2
+$(AGENTS): TAGS := $(AGENT_TAGS)
 $(OPERATORS): PACKAGE := ./rotator/cmd/rotatessh
 $(LAMBDAS): PACKAGE := ./rotator/cmd/bootstrap
 # A new function environment loads all of it before its first event: AWS's endpoints need no HTTP/2, and without inlining it is

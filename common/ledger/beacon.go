@@ -100,16 +100,8 @@ func (c *Client) AcquireLease(ctx context.Context, l Lease, now time.Time, ttl t
 
 // ReleaseLease gives the lease back; a lease that is no longer the owner's is left alone.
 func (c *Client) ReleaseLease(ctx context.Context, l Lease) error {
-	_, err := c.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-		TableName:                 &c.table,
-		Key:                       leaseKey(l.SecretARN).attributes(),
-		ConditionExpression:       aws.String("#o = :me"),
-		ExpressionAttributeNames:  map[string]string{"#o": "owner"},
-		ExpressionAttributeValues: map[string]types.AttributeValue{":me": &types.AttributeValueMemberS{Value: l.Owner}},
-	})
-	var gone *types.ConditionalCheckFailedException
-	if err == nil || errors.As(err, &gone) {
-		return nil
+	if err := c.deleteOwn(ctx, leaseKey(l.SecretARN), "owner", l.Owner); err != nil {
+		return fmt.Errorf("releasing lease: %w", err)
 	}
-	return fmt.Errorf("releasing lease: %w", err)
+	return nil
 }

@@ -125,4 +125,19 @@ func (c *Client) put(ctx context.Context, k key, record any, cond condition, old
 	return nil
 }
 
+// deleteOwn deletes the item if its attribute, a string, has that value. One that has another, or that is gone already, is no error.
+func (c *Client) deleteOwn(ctx context.Context, k key, attribute, value string) error {
+	_, err := c.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+		TableName:                 &c.table,
+		Key:                       k.attributes(),
+		ConditionExpression:       aws.String("#a = :v"),
+		ExpressionAttributeNames:  map[string]string{"#a": attribute},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":v": &types.AttributeValueMemberS{Value: value}},
+	})
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return nil
+	}
+	return err
+}
+
 func epoch(t time.Time) int64 { return t.Unix() }

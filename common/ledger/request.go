@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
@@ -70,18 +68,10 @@ func (c *Client) ClaimWindow(ctx context.Context, r RotationRequest, window time
 // ReleaseWindow gives back the window of a request that has started nothing. One that is another request's
 // is left alone.
 func (c *Client) ReleaseWindow(ctx context.Context, r RotationRequest) error {
-	_, err := c.db.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-		TableName:                 &c.table,
-		Key:                       windowKey(r.SecretARN).attributes(),
-		ConditionExpression:       aws.String("#id = :me"),
-		ExpressionAttributeNames:  map[string]string{"#id": "id"},
-		ExpressionAttributeValues: map[string]types.AttributeValue{":me": &types.AttributeValueMemberS{Value: r.ID}},
-	})
-	var gone *types.ConditionalCheckFailedException
-	if err == nil || errors.As(err, &gone) {
-		return nil
+	if err := c.deleteOwn(ctx, windowKey(r.SecretARN), "id", r.ID); err != nil {
+		return fmt.Errorf("releasing the window of request %q: %w", r.ID, err)
 	}
-	return fmt.Errorf("releasing the window of request %q: %w", r.ID, err)
+	return nil
 }
 
 // LastRequest is the request that started a rotation of the secret last; false if none is known.

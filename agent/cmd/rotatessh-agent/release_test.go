@@ -15,9 +15,6 @@ import (
 const maxProgram = 15 << 20
 
 func TestReleasedProgram(t *testing.T) {
-	if testing.Short() {
-		t.Skip("not run: builds the program")
-	}
 	golang, err := exec.LookPath("go")
 	if err != nil {
 		t.Skip("not run: no go command")
