@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -11,25 +12,40 @@ import (
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/settings"
 	"github.com/rotatessh/rotatessh/rotator/internal/sshclient"
 )
 
-// prober tries a key as the controller would use it.
+// prober tries keys as the controller would use them. It is safe for concurrent use.
 type prober struct {
 	user    string
 	command string
+	timeout time.Duration // of one probe, without its wait for a slot
+	// slots bounds the log-ins under way. They keep this side busy, while the command does nothing here but take
+	// the worker's time, so that it needs none.
+	slots chan struct{}
+}
+
+func newProber(s settings.Settings) prober {
+	return prober{s.User, s.ProbeCommand, s.ProbeTimeout, make(chan struct{}, s.ProbeConcurrency)}
 }
 
 // Probe logs in and runs the command. An sshd that is busy may close a connection before the log-in
-// (MaxStartups), which says nothing about the key, so anything short of an answer is tried again while ctx
+// (MaxStartups), which says nothing about the key, so anything short of an answer is tried again while the time
 // lasts; an answer is final.
 func (p prober) Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error {
 	target, err := p.target(w, a)
 	if err != nil {
 		return err
 	}
+	ctx, cancel, leave, err := p.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	defer leave()
 	for wait := 200 * time.Millisecond; ; wait *= 2 {
-		err := p.once(ctx, target, key)
+		err := p.once(ctx, target, key, leave)
 		if err == nil || final(err) || ctx.Err() != nil {
 			return err
 		}
@@ -39,6 +55,17 @@ func (p prober) Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh
 		case <-time.After(wait):
 		}
 	}
+}
+
+// enter waits for a slot and starts the time of one probe. leave gives the slot back, once however often it is called.
+func (p prober) enter(ctx context.Context) (limited context.Context, cancel context.CancelFunc, leave func(), err error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, nil, context.Cause(ctx)
+	}
+	limited, cancel = context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("not done within %v: %w", p.timeout, context.DeadlineExceeded))
+	return limited, cancel, sync.OnceFunc(func() { <-p.slots }), nil
 }
 
 func (p prober) target(w fleet.Worker, a ledger.Ack) (sshclient.Target, error) {
@@ -52,15 +79,23 @@ func (p prober) Refuses(ctx context.Context, w fleet.Worker, a ledger.Ack, key k
 	if err != nil {
 		return false, err
 	}
+	ctx, cancel, leave, err := p.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer cancel()
+	defer leave()
 	return sshclient.Refuses(ctx, target, key.SSH())
 }
 
-func (p prober) once(ctx context.Context, t sshclient.Target, key ssh.Signer) error {
+// once calls loggedIn before it runs the command.
+func (p prober) once(ctx context.Context, t sshclient.Target, key ssh.Signer, loggedIn func()) error {
 	client, err := sshclient.Dial(ctx, t, key)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	loggedIn()
 	out, err := client.Run(ctx, p.command)
 	if err != nil {
 		return err

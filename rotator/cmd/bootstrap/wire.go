@@ -52,7 +52,7 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		Keysets: keystore.NewStore(secrets, s.KeysetSecret),
 		Ledger:  ledger.New(dynamodb.NewFromConfig(cfg), s.LedgerTable),
 		Fleet:   everybody,
-		Prober:  prober{user: s.User, command: s.ProbeCommand},
+		Prober:  newProber(s),
 		Bus:     eventbridge.NewFromConfig(cfg),
 		Queues:  queues.New(sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), s.QueuePrefix),
 		Clock:   &clock,
@@ -70,7 +70,7 @@ func policy(s settings.Settings) rotation.Policy {
 	count, percent, _ := s.Sample() // the settings are valid
 	return rotation.Policy{
 		User: s.User, KeyType: keypair.Type(s.KeyType), RetireAfter: s.RetireAfter, BootGrace: s.BootGrace,
-		ProbeSample: count, ProbePercent: percent, ProbeConcurrency: s.ProbeConcurrency, ProbeTimeout: s.ProbeTimeout,
+		ProbeSample: count, ProbePercent: percent, ProbeConcurrency: s.ProbeConcurrency,
 		Threshold: s.Threshold, MinWorkers: s.MinWorkers, MaxShrink: s.MaxShrink, IgnoreSilent: s.Silent == "ignore",
 		AllowUnverified: s.AllowUnverified, GateMargin: s.GateMargin, PushAfter: s.PushAfter, EventBus: s.EventBus,
 	}

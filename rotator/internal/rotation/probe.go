@@ -38,7 +38,7 @@ func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readi
 	var mu sync.Mutex
 	var failed []string
 	var g errgroup.Group
-	g.SetLimit(r.Policy.ProbeConcurrency)
+	g.SetLimit(r.probes())
 	for _, w := range sample {
 		g.Go(func() error {
 			if err := r.probeOne(ctx, w, acks, key); err != nil {
@@ -62,12 +62,15 @@ func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readi
 	return len(sample), fmt.Errorf("%w on %d of %d workers tried: %s%s", errProbe, len(failed), len(sample), strings.Join(failed[:min(named, len(failed))], "; "), more)
 }
 
+// probes is how many workers are probed at once: as many as may log in, and as many again for which the command runs.
+func (r *Rotator) probes() int { return 2 * r.Policy.ProbeConcurrency }
+
 func (r *Rotator) probeOne(ctx context.Context, w fleet.Worker, acks map[string]ledger.Ack, key ssh.Signer) error {
 	a, found := acks[w.ARN]
 	if !found {
 		return errors.New("its acknowledgement has gone, so that nobody knows its host keys")
 	}
-	return r.probeWith(ctx, w, a, key)
+	return r.Prober.Probe(ctx, w, a, key)
 }
 
 // maxKinds bounds what different sshd settings add to a sample: where each machine has its own, such as an address to

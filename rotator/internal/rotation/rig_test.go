@@ -80,7 +80,7 @@ func newRig(t *testing.T, workers int, change ...func(*rig)) *rig {
 	t.Helper()
 	r := &rig{t: t, initial: "{}", policy: rotation.Policy{
 		User: controllerUser, RetireAfter: time.Hour, BootGrace: 10 * time.Minute, Threshold: 100, MinWorkers: 1, MaxShrink: 20, ProbeSample: 2, ProbeConcurrency: 2,
-		ProbeTimeout: 5 * time.Second, GateMargin: time.Second, EventBus: "default",
+		GateMargin: time.Second, EventBus: "default",
 	}}
 	r.log = zap.NewNop()
 	for _, c := range change {

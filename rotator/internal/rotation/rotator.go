@@ -75,8 +75,9 @@ type Fleet interface {
 	Running(ctx context.Context, arns []string) ([]fleet.Worker, error)
 }
 
-// Prober logs in to a worker with a key that is held in memory and runs a command there. The worker's
-// address is the inventory's; port and host keys are those that it acknowledged.
+// Prober logs in to a worker with a key that is held in memory and runs a command there, within a time of its own.
+// The worker's address is the inventory's; port and host keys are those that it acknowledged. It is safe for
+// concurrent use, and bounds by itself how many log-ins are under way at once.
 type Prober interface {
 	Probe(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error
 	// Refuses asks whether the worker refuses a log-in with a key; an error means that there was no answer.
@@ -115,7 +116,6 @@ type Policy struct {
 	ProbeSample      int
 	ProbePercent     int // in place of ProbeSample, unless 0
 	ProbeConcurrency int
-	ProbeTimeout     time.Duration
 	GateMargin       time.Duration
 	PushAfter        time.Duration
 	EventBus         string

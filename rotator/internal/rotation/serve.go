@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rotatessh/rotatessh/common/keyset"
@@ -73,7 +72,7 @@ func (r *Rotator) serve(ctx context.Context, s state, workers []fleet.Worker) (*
 	results := r.Pusher.Push(ctx, ids, d)
 	out := &served{nudged: map[string]bool{}, failed: map[string]string{}}
 	var g errgroup.Group
-	g.SetLimit(r.Policy.ProbeConcurrency)
+	g.SetLimit(r.probes())
 	for _, w := range workers {
 		g.Go(func() error {
 			err := r.serveOne(ctx, s, w, results[w.ID], now)
@@ -128,7 +127,7 @@ func (r *Rotator) proveAccepted(ctx context.Context, s state, w fleet.Worker, a 
 			if pair.IsZero() || pair.PublicKey() != k.PublicKey {
 				continue
 			}
-			if err := r.probeWith(ctx, w, a, pair.Signer()); err != nil {
+			if err := r.Prober.Probe(ctx, w, a, pair.Signer()); err != nil {
 				return fmt.Errorf("logging in with the %s key %s: %w", k.State, status.Fingerprint, err)
 			}
 			status.Accepted, status.Why = ledger.Yes, "pushed, and proved by logging in"
@@ -145,9 +144,7 @@ func (r *Rotator) proveRefused(ctx context.Context, s state, w fleet.Worker, a l
 		if k.PublicKey.IsZero() {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, r.Policy.ProbeTimeout)
 		refused, err := r.Prober.Refuses(ctx, w, a, k.PublicKey)
-		cancel()
 		if err != nil {
 			return fmt.Errorf("offering the retired key %s: %w", k.Fingerprint, err)
 		}
@@ -158,12 +155,6 @@ func (r *Rotator) proveRefused(ctx context.Context, s state, w fleet.Worker, a l
 		u.Keys = append(u.Keys, status)
 	}
 	return nil
-}
-
-func (r *Rotator) probeWith(ctx context.Context, w fleet.Worker, a ledger.Ack, key ssh.Signer) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.Policy.ProbeTimeout, fmt.Errorf("not done within %v: %w", r.Policy.ProbeTimeout, context.DeadlineExceeded))
-	defer cancel()
-	return r.Prober.Probe(ctx, w, a, key)
 }
 
 // push serves, while the gate waits, the workers that have no agent to follow the keyset: those that have never

@@ -83,7 +83,7 @@ type Settings struct {
 	// ProbeSample is on how many of the ready workers the pending key is tried by logging in: a number, a
 	// percentage such as 5%, or all. It grows where that is not one worker for each kind of sshd settings.
 	ProbeSample string `env:"ROTATESSH_PROBE_SAMPLE" envDefault:"10"`
-	// ProbeConcurrency is how many of these log-ins run at once.
+	// ProbeConcurrency is how many of these log-ins are under way at once; as many again may wait for the command's end.
 	ProbeConcurrency int `env:"ROTATESSH_PROBE_CONCURRENCY" envDefault:"10"`
 	// ProbeCommand is what a probe runs; it must exit with status 0.
 	ProbeCommand string `env:"ROTATESSH_PROBE_COMMAND" envDefault:"true"`

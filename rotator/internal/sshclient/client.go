@@ -88,6 +88,7 @@ func dial(ctx context.Context, t Target, key ssh.Signer, l limits) (*Client, err
 	if err != nil {
 		return nil, &Error{PhaseDial, t.Name, because(ctx, err)}
 	}
+	raw = QuickAck(raw)
 	conn, err := logIn(ctx, raw, t, key, l.handshake)
 	if err != nil {
 		raw.Close()
