@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"time"
 )
@@ -17,7 +16,7 @@ const (
 	quiet = 50 * time.Second
 	// spell is how long each trouble lasts.
 	spell = 4 * time.Second
-	// maxGrowth is how much more anonymous memory the agent may take at the end than after the first fifth.
+	// maxGrowth is how much more anonymous memory the agent may take in the last fifth than in the second.
 	maxGrowth = 1 << 20
 	// maxConnections is how many connections an agent may keep for the next call.
 	maxConnections = 4
@@ -37,27 +36,28 @@ func runSoak(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer r.close()
-	first, err := r.suffer(ctx, *length/5)
-	if err != nil {
-		return err
+	var spans [4]condition
+	after, troubles := time.Duration(0), 0
+	for i, span := range []time.Duration{*length / 5, *length / 5, *length * 2 / 5, *length / 5} {
+		if spans[i], err = r.suffer(ctx, span); err != nil {
+			return err
+		}
+		after, troubles = after+span, troubles+spans[i].troubles
+		spans[i].print(stdout, after)
 	}
-	first.print(stdout, *length/5)
-	last, err := r.suffer(ctx, *length-*length/5)
-	if err != nil {
-		return err
-	}
-	last.print(stdout, *length)
+	first, last := spans[1], spans[3] // before, it was starting
 	growth := last.anonymous - first.anonymous
 	fmt.Fprintf(stdout, "soak: troubles=%d anonymous=%+d descriptors=%+d goroutines=%+d\n",
-		first.troubles+last.troubles, growth, last.descriptors-first.descriptors, last.goroutines-first.goroutines)
+		troubles, growth, last.descriptors-first.descriptors, last.goroutines-first.goroutines)
 	if growth > maxGrowth || last.descriptors != first.descriptors || last.goroutines != first.goroutines || last.connections > maxConnections {
 		return errors.New("the agent leaks")
 	}
 	return nil
 }
 
-// condition is how the agent is after a time of trouble. Connections that are kept for the next call come and go; descriptors and
-// goroutines are those beside them.
+// condition is how the agent is after a time of trouble. Its anonymous memory is the least that was seen in that time, since what
+// the collector has not yet freed, or not yet given back, is no leak. Connections that are kept for the next call come and go;
+// descriptors and goroutines are those beside them.
 type condition struct {
 	taken
 	goroutines  int
@@ -67,8 +67,15 @@ type condition struct {
 }
 
 func (c condition) print(stdout io.Writer, after time.Duration) {
-	fmt.Fprintf(stdout, "after %s: %s anonymous, %s resident (at most %s), %d connections, beside them %d descriptors and %d goroutines, %s processor, %d troubles\n", after,
+	fmt.Fprintf(stdout, "after %s: at least %s anonymous, %s resident (at most %s), %d connections, beside them %d descriptors and %d goroutines, %s processor, %d troubles\n", after,
 		mebibytes(c.anonymous), mebibytes(c.total), mebibytes(c.peak), c.connections, c.descriptors, c.goroutines, c.cpu, c.troubles)
+}
+
+func (c *condition) remember(now taken) {
+	if c.anonymous == 0 || now.anonymous < c.anonymous {
+		c.anonymous = now.anonymous
+	}
+	c.total, c.cpu, c.peak = now.total, now.cpu, max(c.peak, now.total)
 }
 
 // suffer makes trouble, waits until it is forgotten, and measures, all of it in the given time.
@@ -122,7 +129,7 @@ func (r *running) endure(ctx context.Context, c *condition) error {
 		if err != nil {
 			return err
 		}
-		c.peak = max(c.peak, now.total)
+		c.remember(now)
 		if _, err := scrape(ctx, r.metrics, "go_goroutines"); err != nil {
 			return err
 		}
@@ -133,9 +140,8 @@ func (r *running) endure(ctx context.Context, c *condition) error {
 // samples is how many looks a measurement takes, one a second: passes come and go meanwhile.
 const samples = 21
 
-// examine measures: of memory the median, and of the rest what is seen most often, since each pass needs more for a moment.
+// examine counts descriptors and goroutines, and takes what is seen most often: each pass needs more for a moment.
 func (r *running) examine(ctx context.Context, c *condition) error {
-	var memory, total []int64
 	descriptors, goroutines := map[int]int{}, map[int]int{}
 	for range samples {
 		if err := sleep(ctx, time.Second); err != nil {
@@ -150,13 +156,12 @@ func (r *running) examine(ctx context.Context, c *condition) error {
 		if err != nil {
 			return err
 		}
-		memory, total, c.cpu = append(memory, now.anonymous), append(total, now.total), now.cpu
+		c.remember(now)
 		if c.connections = int(r.front.open.Load()); c.connections == connections {
 			descriptors[now.descriptors-connections]++
 			goroutines[int(n)-2*connections]++ // each has two
 		}
 	}
-	c.anonymous, c.total = median(memory), median(total)
 	c.descriptors, c.goroutines = commonest(descriptors), commonest(goroutines)
 	return nil
 }
@@ -169,9 +174,4 @@ func commonest(seen map[int]int) (value int) {
 		}
 	}
 	return value
-}
-
-func median(list []int64) int64 {
-	slices.Sort(list)
-	return list[len(list)/2]
 }
