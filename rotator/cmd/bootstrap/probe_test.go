@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -20,14 +21,25 @@ func TestSlotIsFreeWhileCommandRuns(t *testing.T) {
 	server := sshdtest.Start(t, []string{"ed25519"})
 	w := fleet.Worker{ID: "i-01", Address: "127.0.0.1"}
 	ack := ledger.Ack{Port: server.Port, HostKeys: []string{string(ssh.MarshalAuthorizedKey(server.HostKeys["ed25519"]))}}
-	end := filepath.Join(t.TempDir(), "end")
+	dir := t.TempDir()
+	runs, end := filepath.Join(dir, "runs"), filepath.Join(dir, "end")
 	waits := newProber(settings.Settings{User: server.User, ProbeTimeout: 20 * time.Second, ProbeConcurrency: 1,
-		ProbeCommand: fmt.Sprintf("until test -e %s; do sleep 0.05; done", end)})
+		ProbeCommand: fmt.Sprintf("touch %s; until test -e %s; do sleep 0.05; done", runs, end)})
 	ends := waits // shares the slot
 	ends.command = "touch " + end
 
 	waited := make(chan error, 1)
 	go func() { waited <- waits.Probe(t.Context(), w, ack, server.Key) }()
+	for {
+		if _, err := os.Stat(runs); err == nil {
+			break
+		}
+		select {
+		case err := <-waited:
+			t.Fatalf("the probe whose command does not end by itself: %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 	if err := ends.Probe(t.Context(), w, ack, server.Key); err != nil {
 		t.Errorf("the probe that ends the other's command: %v", err)
 	}
