@@ -65,6 +65,20 @@ func TestPackagesAreClean(t *testing.T) {
 	})
 }
 
+// TestFunctionIsSmall holds the program that each new environment of the function loads before its first event.
+func TestFunctionIsSmall(t *testing.T) {
+	step(t, "size", func(t *testing.T) string {
+		info, err := os.Stat(unzip(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > 14<<20 {
+			t.Errorf("the function's program has %d bytes", info.Size())
+		}
+		return fmt.Sprintf("the function's program has %.2f MiB", float64(info.Size())/(1<<20))
+	})
+}
+
 func writeScript(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
