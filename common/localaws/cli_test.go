@@ -46,6 +46,27 @@ func TestCommandLineRotatesASecret(t *testing.T) {
 	}
 }
 
+func TestCommandLineFindsASubscriptionBySubscribingAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t, localaws.Options{})
+	topic := awsCLI(t, s, "sns", "create-topic", "--name", "t", "--query", "TopicArn")
+	subscribe := []string{"sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs",
+		"--notification-endpoint", "arn:aws:sqs:us-east-1:111122223333:q", "--return-subscription-arn", "--query", "SubscriptionArn"}
+	first := awsCLI(t, s, append(subscribe, "--attributes", "RawMessageDelivery=true")...)
+	if !strings.HasPrefix(first, topic+":") {
+		t.Errorf("the subscription is %q", first)
+	}
+	if again := awsCLI(t, s, subscribe...); again != first {
+		t.Errorf("subscribing again gives %q, want %q", again, first)
+	}
+	for range 2 {
+		awsCLI(t, s, "sns", "unsubscribe", "--subscription-arn", first)
+	}
+	if left := awsCLI(t, s, "sns", "list-subscriptions-by-topic", "--topic-arn", topic, "--query", "Subscriptions[].SubscriptionArn"); left != "" {
+		t.Errorf("subscriptions left: %q", left)
+	}
+}
+
 func TestCommandLineReachesEveryService(t *testing.T) {
 	t.Parallel()
 	s := start(t, localaws.Options{})
