@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"go.uber.org/zap"
@@ -54,7 +55,9 @@ func newRotator(ctx context.Context, s settings.Settings, log *zap.Logger) (*rot
 		Fleet:   everybody,
 		Prober:  newProber(s),
 		Bus:     eventbridge.NewFromConfig(cfg),
-		Queues:  queues.New(sqs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), s.QueuePrefix),
+		Queues: &queues.Remover{
+			SQS: sqs.NewFromConfig(cfg), SNS: sns.NewFromConfig(cfg), EC2: ec2.NewFromConfig(cfg), Prefix: s.QueuePrefix, Topic: s.Topic,
+		},
 		Clock:   &clock,
 		Policy:  policy(s),
 		Metrics: os.Stdout,

@@ -216,30 +216,33 @@ func (f *Fleet) startWorker(ctx context.Context, w *Worker) error {
 func (f *Fleet) awaitSubscribed(ctx context.Context) error {
 	agents := f.size() - f.options.agentless
 	for {
-		n, err := f.subscriptions(ctx)
-		f.count("waiting for the agents", n, agents, "subscribed")
-		if err == nil && n >= agents {
+		queues, err := f.subscribed(ctx)
+		f.count("waiting for the agents", len(queues), agents, "subscribed")
+		if err == nil && len(queues) >= agents {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", agents, n, context.Cause(ctx))
+			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", agents, len(queues), context.Cause(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-func (f *Fleet) subscriptions(ctx context.Context) (int, error) {
-	n := 0
+// subscribed are the ARNs of the queues that are subscribed to the topic.
+func (f *Fleet) subscribed(ctx context.Context) ([]string, error) {
+	var queues []string
 	pages := sns.NewListSubscriptionsByTopicPaginator(f.aws.sns, &sns.ListSubscriptionsByTopicInput{TopicArn: aws.String(f.resources.topicARN)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		n += len(page.Subscriptions)
+		for _, s := range page.Subscriptions {
+			queues = append(queues, aws.ToString(s.Endpoint))
+		}
 	}
-	return n, nil
+	return queues, nil
 }
 
 // Workers are the fleet's workers; the slice is the caller's.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -36,7 +38,7 @@ type lateJoinFacts struct {
 	NamedWorkers    []string       `json:"namedWorkers"`
 	ReasonCodes     map[string]int `json:"reasonCodes"`
 	CountedAtSwitch int            `json:"countedAtSwitch"` // workers, by the report of that switch
-	QueueRemoved    bool           `json:"queueRemoved"`    // of the terminated worker
+	QueueRemoved    bool           `json:"queueRemoved"`    // of the terminated worker, and its subscription
 	MissedRotations int            `json:"missedRotations"` // by the worker that returned
 	// Passes are those that it took until the worker acknowledged that it accepts the key in use and refuses
 	// the one before.
@@ -50,7 +52,7 @@ func (f *lateJoinFacts) findings() []Finding {
 		equal("namedWorkers", "workers that they named", f.NamedWorkers, []string{}),
 		equal("reasonCodes", "and why", f.ReasonCodes, map[string]int{}),
 		equal("countedAtSwitch", "workers that counted at the switch, by its report", f.CountedAtSwitch, f.Workers-2),
-		equal("queueRemoved", "queue of the terminated worker removed", f.QueueRemoved, true),
+		equal("queueRemoved", "queue of the terminated worker removed, with its subscription", f.QueueRemoved, true),
 		equal("missedRotations", "rotations that the returned worker has missed", f.MissedRotations, 3),
 		equal("launchedPasses", "passes that the launched worker took to converge", f.LaunchedPasses, 1),
 		equal("returnedPasses", "passes that the returned worker took to converge", f.ReturnedPasses, 1),
@@ -208,7 +210,7 @@ func (p *play) acksOf(w *Worker, since time.Time) []ledger.Ack {
 	return acks
 }
 
-// queueGone waits until a worker's queue is removed.
+// queueGone waits until a worker's queue is removed, and tells whether its subscription is too.
 func (p *play) queueGone(ctx context.Context, w *Worker) (bool, error) {
 	limited, cancel := context.WithTimeout(ctx, repairTime)
 	defer cancel()
@@ -226,5 +228,6 @@ func (p *play) queueGone(ctx context.Context, w *Worker) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("looking for the queue of %s: %w", w.Name, err)
 	}
-	return true, nil
+	queues, err := p.subscribed(ctx)
+	return !slices.ContainsFunc(queues, func(arn string) bool { return strings.HasSuffix(arn, ":"+name) }), err
 }

@@ -24,9 +24,9 @@ const filterSize = 200
 
 var instanceForm = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
 
-// Sweep removes the queues of all instances that EC2 shows as terminated or does not know any more, and gives
-// their ids: the event that an instance is terminated may get lost. A machine whose queue was removed by
-// mistake makes another one.
+// Sweep removes the queues of all instances that EC2 shows as terminated or does not know any more, as Remove
+// does, and gives their ids: the event that an instance is terminated may get lost. A machine whose queue was
+// removed by mistake makes another one and subscribes it.
 func (r *Remover) Sweep(ctx context.Context) (removed []string, err error) {
 	ids, err := r.owners(ctx)
 	if err != nil {
@@ -55,7 +55,7 @@ func (r *Remover) Sweep(ctx context.Context) (removed []string, err error) {
 // owners are the ids of the instances that have a queue.
 func (r *Remover) owners(ctx context.Context) ([]string, error) {
 	var ids []string
-	pages := sqs.NewListQueuesPaginator(r.api, &sqs.ListQueuesInput{QueueNamePrefix: aws.String(r.prefix + "i-"), MaxResults: aws.Int32(1000)})
+	pages := sqs.NewListQueuesPaginator(r.SQS, &sqs.ListQueuesInput{QueueNamePrefix: aws.String(r.Prefix + "i-"), MaxResults: aws.Int32(1000)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -63,7 +63,7 @@ func (r *Remover) owners(ctx context.Context) ([]string, error) {
 		}
 		for _, url := range page.QueueUrls {
 			name := url[strings.LastIndexByte(url, '/')+1:]
-			if id := strings.TrimPrefix(name, r.prefix); instanceForm.MatchString(id) {
+			if id := strings.TrimPrefix(name, r.Prefix); instanceForm.MatchString(id) {
 				ids = append(ids, id)
 			}
 		}
@@ -74,7 +74,7 @@ func (r *Remover) owners(ctx context.Context) ([]string, error) {
 // alive tells which instances there are that may still use their queue, stopped ones included.
 func (r *Remover) alive(ctx context.Context, ids []string) (map[string]bool, error) {
 	alive := make(map[string]bool, len(ids))
-	pages := ec2.NewDescribeInstancesPaginator(r.instances, &ec2.DescribeInstancesInput{
+	pages := ec2.NewDescribeInstancesPaginator(r.EC2, &ec2.DescribeInstancesInput{
 		MaxResults: aws.Int32(1000), Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: ids}},
 	})
 	for pages.HasMorePages() {

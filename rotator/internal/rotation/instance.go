@@ -13,7 +13,7 @@ import (
 
 var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
 
-// instanceChanged removes the queue of an instance that is gone for good. The event decides nothing else: who
+// instanceChanged tidies up after an instance that is gone for good. The event decides nothing else: who
 // counts as a worker is asked of the inventory at the time, and what the instance has acknowledged expires.
 func (r *Rotator) instanceChanged(ctx context.Context, e event) (Result, error) {
 	switch {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -336,15 +338,54 @@ func TestARequestWaitsForNoWindowThatAnEarlierRunLeft(t *testing.T) {
 	}
 }
 
-func TestATerminatedInstancesQueueIsRemoved(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, 0)
-	queues := r.sqs
-	for _, id := range []string{"i-0123456789abcdef0", "i-0123456789abcdef1"} {
-		if _, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("rotatessh-" + id)}); err != nil {
-			t.Fatal(err)
+// makeQueues makes the queues of instances and subscribes them to the topic.
+func (r *rig) makeQueues(ids ...string) {
+	r.t.Helper()
+	topic, err := r.sns.CreateTopic(r.t.Context(), &sns.CreateTopicInput{Name: aws.String("rotatessh-keyset-published")})
+	for _, id := range ids {
+		if err == nil {
+			_, err = r.sqs.CreateQueue(r.t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("rotatessh-" + id)})
+		}
+		if err == nil {
+			_, err = r.sns.Subscribe(r.t.Context(), &sns.SubscribeInput{
+				TopicArn: topic.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:111122223333:rotatessh-" + id),
+			})
 		}
 	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// wantQueues checks which instances have a queue, and which a subscription.
+func (r *rig) wantQueues(when string, ids ...string) {
+	r.t.Helper()
+	queues, err := r.sqs.ListQueues(r.t.Context(), &sqs.ListQueuesInput{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	subscriptions, err := r.sns.ListSubscriptionsByTopic(r.t.Context(), &sns.ListSubscriptionsByTopicInput{
+		TopicArn: aws.String("arn:aws:sns:us-east-1:111122223333:rotatessh-keyset-published"),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var have, subscribed []string
+	for _, url := range queues.QueueUrls {
+		have = append(have, url[strings.LastIndex(url, "i-"):])
+	}
+	for _, s := range subscriptions.Subscriptions {
+		subscribed = append(subscribed, (*s.Endpoint)[strings.LastIndex(*s.Endpoint, "i-"):])
+	}
+	if !slices.Equal(have, ids) || !slices.Equal(subscribed, ids) {
+		r.t.Errorf("%s: queues of %v and subscriptions of %v, want those of %v", when, have, subscribed, ids)
+	}
+}
+
+func TestATerminatedInstancesQueueAndSubscriptionAreRemoved(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	r.makeQueues("i-0123456789abcdef0", "i-0123456789abcdef1")
 	event := func(id, state string) (rotation.Result, error) {
 		return r.handle(json.RawMessage(fmt.Sprintf(`{"source":"aws.ec2","detail-type":"EC2 Instance State-change Notification","detail":{"instance-id":%q,"state":%q}}`, id, state)))
 	}
@@ -363,10 +404,7 @@ func TestATerminatedInstancesQueueIsRemoved(t *testing.T) {
 			t.Errorf("instance %q: %+v", id, out)
 		}
 	}
-	left, err := queues.ListQueues(t.Context(), &sqs.ListQueuesInput{})
-	if err != nil || len(left.QueueUrls) != 1 || !strings.HasSuffix(left.QueueUrls[0], "def1") {
-		t.Errorf("queues left are %v, %v", left.QueueUrls, err)
-	}
+	r.wantQueues("in the end", "i-0123456789abcdef1")
 }
 
 // minute is a clock that stands still.
@@ -379,19 +417,15 @@ func (m minute) Now() (time.Time, bool) {
 func TestOneScheduleInAnHourSweepsQueues(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 0)
-	if _, err := r.sqs.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("rotatessh-i-0123456789abcdef0")}); err != nil {
-		t.Fatal(err)
-	}
+	r.makeQueues("i-0123456789abcdef0")
 	for _, c := range []struct {
 		at   minute
-		left int
-	}{{5, 1}, {59, 1}, {4, 0}} {
+		left []string
+	}{{5, []string{"i-0123456789abcdef0"}}, {59, []string{"i-0123456789abcdef0"}}, {4, nil}} {
 		r.parts.Clock = c.at
 		if _, err := rotation.New(r.parts).Handle(t.Context(), scheduleEvent()); err != nil {
 			t.Fatal(err)
 		}
-		if left, err := r.sqs.ListQueues(t.Context(), &sqs.ListQueuesInput{}); err != nil || len(left.QueueUrls) != c.left {
-			t.Errorf("after the schedule at minute %d queues are %v, %v", c.at, left.QueueUrls, err)
-		}
+		r.wantQueues(fmt.Sprintf("after the schedule at minute %d", c.at), c.left...)
 	}
 }

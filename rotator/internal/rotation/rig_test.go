@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	smtypes "github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
@@ -55,6 +56,7 @@ type rig struct {
 	ledger  *ledger.Client
 	db      *dynamodb.Client
 	sqs     *sqs.Client
+	sns     *sns.Client
 	keysets *keystore.Reader
 	rotator *rotation.Rotator
 	policy  rotation.Policy
@@ -136,12 +138,14 @@ func (r *rig) connect() {
 	r.secrets = secretsmanager.NewFromConfig(cfg)
 	r.db = dynamodb.NewFromConfig(cfg)
 	r.sqs = sqs.NewFromConfig(cfg)
+	r.sns = sns.NewFromConfig(cfg)
 	r.ledger = ledger.New(r.db, table)
 	store := keystore.NewStore(r.secrets, keysetName)
 	r.keysets = store.Reader
 	r.parts = rotation.Parts{
 		Secrets: describing{r.secrets, r.wrap}, Keysets: store, Ledger: r.ledger, Fleet: fleet.NewInventory(ec2.NewFromConfig(cfg), fleet.Tags{{{Name: "RotateSSHKeys", Value: "True"}}}),
-		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Queues: queues.New(r.sqs, ec2.NewFromConfig(cfg), "rotatessh-"), Clock: &clock, Policy: r.policy, Log: r.log,
+		Prober: r, Bus: eventbridge.NewFromConfig(cfg), Clock: &clock, Policy: r.policy, Log: r.log,
+		Queues: &queues.Remover{SQS: r.sqs, SNS: r.sns, EC2: ec2.NewFromConfig(cfg), Prefix: "rotatessh-", Topic: "rotatessh-keyset-published"},
 	}
 	r.rotator = rotation.New(r.parts)
 	r.rotator.TestOnlyLeaseTime(2 * time.Second)

@@ -91,9 +91,9 @@ type Bus interface {
 
 // Queues are the workers' own, over which they hear of publications.
 type Queues interface {
-	// Remove deletes the queue of an instance. One that has none is no error; removed tells.
+	// Remove deletes the queue of an instance and its subscription. One that has none is no error; removed tells.
 	Remove(ctx context.Context, instanceID string) (removed bool, err error)
-	// Sweep removes those of all instances that are gone, and gives their ids.
+	// Sweep does the same for all instances that are gone, and gives their ids.
 	Sweep(context.Context) (removed []string, err error)
 }
 

@@ -19,6 +19,7 @@ import (
 
 var (
 	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
+	topicName  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
 )
 
@@ -35,6 +36,8 @@ type Settings struct {
 	EventBus string `env:"ROTATESSH_EVENT_BUS" envDefault:"default"`
 	// QueuePrefix is how the names of the agents' queues begin; the instance id follows.
 	QueuePrefix string `env:"ROTATESSH_QUEUE_PREFIX" envDefault:"rotatessh-"`
+	// Topic is the name of the SNS topic to which the agents subscribe their queues.
+	Topic string `env:"ROTATESSH_TOPIC" envDefault:"rotatessh-keyset-published"`
 
 	// Tags are those of the instances that are workers, as NAME=VALUE. Several with commas in between must all be
 	// there, of several values of one name one; alternatives have a semicolon in between. "none" leaves it to
@@ -162,6 +165,7 @@ func (s Settings) Validate() error {
 	} {
 		complain(value == "", "%s%s must not be empty", prefix, name)
 	}
+	complain(!topicName.MatchString(s.Topic), "%sTOPIC: %q is not the name of an SNS topic", prefix, s.Topic)
 	tags, err := fleet.ParseTags(s.Tags)
 	complain(err != nil, "%sTAGS: %w", prefix, err)
 	complain(err == nil && len(tags) == 0 && len(s.AutoScalingGroups) == 0 && s.StaticWorkers == "",
