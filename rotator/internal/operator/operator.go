@@ -46,6 +46,9 @@ const (
 	Rotate Kind = "rotate"
 	// Unwaive ends the waiver of Worker.
 	Unwaive Kind = "unwaive"
+	// Workers asks who the workers are, by the rotator's settings. It changes nothing, and is answered with a
+	// Listing of those that come after After.
+	Workers Kind = "workers"
 )
 
 // RevocationPrefix begins the version ids of revocations, by which anybody who looks at the labels can tell
@@ -76,6 +79,8 @@ type Request struct {
 	// repetition makes it no longer.
 	Worker string    `json:"worker,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
+	// After is where the Listing of Workers goes on: the Next of the one before, or empty for the first.
+	After string `json:"after,omitempty"`
 	// AcceptLockout is the exact number of workers that a Revoke may lock the controller out of.
 	AcceptLockout int `json:"acceptLockout,omitempty"`
 	// Force carries out what is otherwise refused because it would lock the controller out of workers. It is
@@ -101,6 +106,14 @@ type Response struct {
 	Generation       int64  `json:"generation"`                 // of the keyset in force
 	Message          string `json:"message"`
 }
+
+// unknown is what a rotator says about a kind of requests that came after it. Commands look for it in the texts of
+// older rotators, so it stays as it is.
+const unknown = "is unknown to this rotator"
+
+// IsUnknown reports whether the message of a function's error says that it is a rotator which does not know the
+// kind of request.
+func IsUnknown(message string) bool { return strings.Contains(message, unknown) }
 
 // Parse reads a Request. A field that it does not know is an error: whoever sends it counts on its effect.
 func Parse(raw []byte) (Request, error) {
@@ -142,7 +155,9 @@ func (r Request) validateKind() error {
 		return fmt.Errorf("%s has nothing to do with worker and until", r.Request)
 	case r.Request != Revoke && r.AcceptLockout != 0 || r.AcceptLockout < 0:
 		return fmt.Errorf("%s with acceptLockout %d: only revoke has such a number, and it is not negative", r.Request, r.AcceptLockout)
-	case (waiver || r.Request == Rotate) && r.Force:
+	case r.Request != Workers && r.After != "":
+		return fmt.Errorf("%s has nothing to do with after", r.Request)
+	case (waiver || r.Request == Rotate || r.Request == Workers) && r.Force:
 		return fmt.Errorf("%s cannot be forced", r.Request)
 	case r.Force && r.Reason == "":
 		return errors.New("force needs a reason")
@@ -155,6 +170,10 @@ func (r Request) validateKind() error {
 	case Unwaive:
 		if !strings.HasPrefix(r.Worker, "i-") || !plain(r.Worker) || !r.Until.IsZero() || r.VersionID+r.CurrentVersionID != "" {
 			return errors.New("unwaive needs the worker's instance id and nothing else")
+		}
+	case Workers:
+		if r.VersionID+r.CurrentVersionID != "" || !plain(r.After) {
+			return errors.New("workers needs no version, and after is an ARN or empty")
 		}
 	case Abort, Resume:
 		if r.VersionID == "" || r.CurrentVersionID != "" {
@@ -172,7 +191,7 @@ func (r Request) validateKind() error {
 			return errors.New("rotate needs versionId, of 32 to 64 letters, digits and hyphens, and a reason")
 		}
 	default:
-		return fmt.Errorf("request %.40q is unknown to this rotator", r.Request)
+		return fmt.Errorf("request %.40q "+unknown, r.Request)
 	}
 	return nil
 }

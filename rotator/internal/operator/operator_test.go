@@ -26,6 +26,9 @@ func request(kind operator.Kind) operator.Request {
 	if kind == operator.Waive {
 		r.VersionID, r.Worker, r.Until, r.Reason = "", "i-0123", time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), "dead disk"
 	}
+	if kind == operator.Workers {
+		r.VersionID, r.After = "", "arn:aws:ec2:us-east-1:111122223333:instance/i-0123"
+	}
 	if kind == operator.Rotate {
 		r.VersionID, r.Reason = "0123456789abcdef0123456789abcdef", "INC-7"
 	}
@@ -33,7 +36,7 @@ func request(kind operator.Kind) operator.Request {
 }
 
 func TestRequestsSurviveTheJourney(t *testing.T) {
-	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Revoke, operator.Waive, operator.Unwaive, operator.Rotate} {
+	for _, kind := range []operator.Kind{operator.Abort, operator.Resume, operator.Rollback, operator.Revoke, operator.Waive, operator.Unwaive, operator.Rotate, operator.Workers} {
 		want := request(kind)
 		raw, err := json.Marshal(want)
 		if err != nil {
@@ -73,6 +76,10 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		{"a rotation without a reason", func(r *operator.Request) { *r = request(operator.Rotate); r.Reason = "" }, "and a reason"},
 		{"a rotation to a version of no form", func(r *operator.Request) { *r = request(operator.Rotate); r.VersionID = "v2" }, "32 to 64"},
 		{"an abort of a worker", func(r *operator.Request) { r.Worker = "i-0123" }, "nothing to do with worker"},
+		{"an abort after a worker", func(r *operator.Request) { r.After = "arn" }, "nothing to do with after"},
+		{"the workers of a version", func(r *operator.Request) { *r = request(operator.Workers); r.VersionID = "v2" }, "needs no version"},
+		{"the workers after two lines", func(r *operator.Request) { *r = request(operator.Workers); r.After = "a\nb" }, "is an ARN"},
+		{"workers by force", func(r *operator.Request) { *r = request(operator.Workers); r.Force, r.Reason = true, "x" }, "cannot be forced"},
 		{"going back from nowhere", func(r *operator.Request) { r.Request = operator.Rollback }, "another currentVersionId"},
 		{"going back to the same", func(r *operator.Request) { r.Request, r.CurrentVersionID = operator.Rollback, "v2" }, "another currentVersionId"},
 	} {
@@ -101,5 +108,24 @@ func TestUnknownFieldsAndTrailingTextAreRefused(t *testing.T) {
 		if r, err := operator.Parse([]byte(bad)); err == nil {
 			t.Errorf("%s was read as %+v", bad, r)
 		}
+	}
+}
+
+func TestARotatorThatDoesNotKnowAKindIsRecognisedByWhatItSays(t *testing.T) {
+	of := func(change func(*operator.Request)) string {
+		r := request(operator.Abort)
+		change(&r)
+		raw, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = operator.Parse(raw)
+		return err.Error()
+	}
+	if text := of(func(r *operator.Request) { r.Request, r.VersionID = "tomorrows", "" }); !operator.IsUnknown(text) {
+		t.Errorf("%q is not recognised", text)
+	}
+	if text := of(func(r *operator.Request) { r.VersionID = "" }); operator.IsUnknown(text) {
+		t.Errorf("%q is taken for it", text)
 	}
 }

@@ -16,12 +16,15 @@ import (
 
 // operate fulfils an operator's request. Like every other entry point it may run twice and die anywhere: the
 // same request sent again goes on where the labels say that it has got to.
-func (r *Rotator) operate(ctx context.Context, raw []byte) (operator.Response, error) {
+func (r *Rotator) operate(ctx context.Context, raw []byte) (any, error) {
 	req, err := operator.Parse(raw)
 	if err != nil {
-		return operator.Response{}, err
+		return nil, err
 	}
 	r = r.as(req.Actor, req.Reason)
+	if req.Request == operator.Workers {
+		return r.list(ctx, req)
+	}
 	r.audit("operator asked", req)
 	ways := map[operator.Kind]func(context.Context, operator.Request) (outcome, error){
 		operator.Abort:    r.abort,
@@ -34,7 +37,7 @@ func (r *Rotator) operate(ctx context.Context, raw []byte) (operator.Response, e
 	}
 	out, err := ways[req.Request](ctx, req)
 	if err != nil {
-		return operator.Response{}, fmt.Errorf("%s: %w", req.Request, err)
+		return nil, fmt.Errorf("%s: %w", req.Request, err)
 	}
 	r.audit("operator's request is fulfilled", req, zap.Bool("already", out.already), logging.Generation(out.doc.Keyset.Generation))
 	if req.Worker == "" && req.Request != operator.Rotate { // these leave records of their own

@@ -145,10 +145,11 @@ type Rotator struct {
 	patience  time.Duration
 	headStart time.Duration
 	lag       time.Duration
+	listed    *listed
 }
 
 // New gives a Rotator.
 func New(p Parts) *Rotator {
 	p.Log = p.Log.Named("rotation")
-	return &Rotator{Parts: p, leaseTime: leaseTime, patience: patience, headStart: headStart, lag: lag}
+	return &Rotator{Parts: p, leaseTime: leaseTime, patience: patience, headStart: headStart, lag: lag, listed: &listed{}}
 }

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -97,4 +98,32 @@ func (g *gate) findStrays(ctx context.Context, listed map[string]bool) error {
 	}
 	g.strays = strays{known: true, arns: arns}
 	return nil
+}
+
+// knownStrays are those that the last rotation counted without their being listed, as far as they still run and are
+// not among the workers.
+func (r *Rotator) knownStrays(ctx context.Context, secretARN string, workers []fleet.Worker) ([]fleet.Worker, error) {
+	const newest = 20
+	reports, err := r.Ledger.Reports(ctx, secretARN, newest)
+	if err != nil {
+		return nil, err
+	}
+	var last ledger.Report
+	for _, report := range reports {
+		if (report.Phase == "testSecret" || report.Phase == "finishSecret") && report.Expected > 0 && report.At.After(last.At) {
+			last = report
+		}
+	}
+	if len(last.Untagged) == 0 {
+		return nil, nil
+	}
+	listed := make(map[string]bool, len(workers))
+	for _, w := range workers {
+		listed[w.ARN] = true
+	}
+	running, err := r.Fleet.Running(ctx, slices.DeleteFunc(last.Untagged, func(arn string) bool { return listed[arn] }))
+	for i := range running {
+		running[i].Untagged = true
+	}
+	return running, err
 }
