@@ -24,16 +24,20 @@ type backend struct {
 	secrets *secretsmanager.Client
 	keysets *keystore.Reader
 	ledger  *ledger.Client
-	fleet   *fleet.Inventory
+	fleet   *inventory
 	clock   *awstime.Clock
 	log     *zap.Logger
 }
 
-// open connects to nothing yet. tag says which instances are workers, as fleet.ParseTags reads it.
-func (g *globals) open(c *cobra.Command, tag string) (*backend, error) {
+// open connects to nothing yet. Its tag is as fleet.ParseTags reads it.
+func (g *globals) open(c *cobra.Command, f inventoryFlags) (*backend, error) {
 	log, err := g.logger(c.ErrOrStderr())
 	if err != nil {
 		return nil, err
+	}
+	tag, named := f.tag, c.Flags().Changed("tag")
+	if !named {
+		tag = defaultTag
 	}
 	tags, err := fleet.ParseTags(tag)
 	if err != nil {
@@ -45,15 +49,19 @@ func (g *globals) open(c *cobra.Command, tag string) (*backend, error) {
 		return nil, err
 	}
 	secrets := secretsmanager.NewFromConfig(cfg)
-	return &backend{
+	b := &backend{
 		secret:  g.secret,
 		secrets: secrets,
 		keysets: keystore.NewReader(secrets, g.keysetSecret),
 		ledger:  ledger.New(dynamodb.NewFromConfig(cfg), g.ledgerTable),
-		fleet:   fleet.NewInventory(ec2.NewFromConfig(cfg), tags),
+		fleet:   &inventory{tagged: fleet.NewInventory(ec2.NewFromConfig(cfg), tags), where: tag + " in " + cfg.Region, warnings: c.ErrOrStderr()},
 		clock:   clock,
 		log:     log,
-	}, nil
+	}
+	if !named {
+		b.fleet.ask = b.rotatorsWorkers(cfg, f.function)
+	}
+	return b, nil
 }
 
 // now is AWS's time, or this machine's as long as AWS has not told it.

@@ -13,7 +13,7 @@ import (
 )
 
 type copyFlags struct {
-	tag       string
+	inventoryFlags
 	recursive bool
 }
 
@@ -23,19 +23,22 @@ func newCopy(g *globals) *cobra.Command {
 		Use:   "copy [-r] SRC... USER@HOST:PATH",
 		Short: "Copy files to a worker with the current key",
 		Long: `Copy uploads files by SFTP. HOST is a worker's instance id, its private address or its
-Name tag. The private key comes from the key-pair secret and stays in memory; the host
-key must be one that the worker has acknowledged. If the worker refuses the current
-key, the previous one is tried once.
+name, and [ARN] where those are another's, too. The rotator says who the workers are, to
+whoever may invoke its function; others reach the running instances with a tag in one
+region. The private key comes from the key-pair secret and stays in memory; the host key
+must be one that the worker has acknowledged. If the worker refuses the current key, the
+previous one is tried once.
 
 PATH is relative to the user's home. A file is replaced only when all of it has arrived
 and has been read back with the same SHA-256.`,
 		Example: `  rotatessh copy job.tar.gz ec2-user@i-0123456789abcdef0:/tmp/
-  rotatessh copy -r conf data ec2-user@worker-7:`,
+  rotatessh copy -r conf data ec2-user@worker-7:
+  rotatessh copy --tag RotateSSHKeys=True job.tar.gz ec2-user@worker-7:/tmp/`,
 		Args: usageArgs(cobra.MinimumNArgs(2)),
 		RunE: func(c *cobra.Command, args []string) error { return hintAWS(g.copy(c, f, args)) },
 	}
 	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "copy folders with everything in them")
-	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
+	f.register(c)
 	return c
 }
 
@@ -49,11 +52,11 @@ func (g *globals) copy(c *cobra.Command, f copyFlags, args []string) error {
 	if err != nil {
 		return hintSources(err, args[:last])
 	}
-	b, err := g.open(c, f.tag)
+	b, err := g.open(c, f.inventoryFlags)
 	if err != nil {
 		return err
 	}
-	target, err := b.target(ctx, to, f.tag)
+	target, err := b.target(ctx, to)
 	if err != nil {
 		return err
 	}

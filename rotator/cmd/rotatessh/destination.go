@@ -34,8 +34,8 @@ func parseDestination(text string) (destination, error) {
 
 // target finds the worker. Its address comes from the inventory, and only the port and the host keys from
 // what it acknowledged, so that a worker cannot send anybody elsewhere.
-func (b *backend) target(ctx context.Context, to destination, tag string) (sshclient.Target, error) {
-	worker, err := b.find(ctx, to.host, tag)
+func (b *backend) target(ctx context.Context, to destination) (sshclient.Target, error) {
+	worker, err := b.find(ctx, to.host)
 	if err != nil {
 		return sshclient.Target{}, err
 	}
@@ -64,31 +64,43 @@ func targetOf(w fleet.Worker, a ledger.Ack, user string) (sshclient.Target, erro
 	return sshclient.Target{Name: w.ID, Address: w.Address, Port: a.Port, User: user, HostKeys: keys}, nil
 }
 
-// find is the one running worker with that instance id, private address or name.
-func (b *backend) find(ctx context.Context, host, tag string) (fleet.Worker, error) {
+// find is the one worker with that ARN, instance id, private address or name, in this order. Accounts may have the same
+// addresses, and names are anybody's choice: what several share tells none of them.
+func (b *backend) find(ctx context.Context, host string) (fleet.Worker, error) {
 	workers, err := b.fleet.Workers(ctx)
 	if err != nil {
 		return fleet.Worker{}, err
 	}
-	var named []fleet.Worker
-	for _, w := range workers {
-		switch host {
-		case w.ID, w.Address:
-			return w, nil
-		case w.Name:
-			named = append(named, w)
+	for _, of := range []func(fleet.Worker) string{
+		func(w fleet.Worker) string { return w.ARN },
+		func(w fleet.Worker) string { return w.ID },
+		func(w fleet.Worker) string { return w.Address },
+		func(w fleet.Worker) string { return w.Name },
+	} {
+		var found []fleet.Worker
+		for _, w := range workers {
+			if of(w) == host {
+				found = append(found, w)
+			}
+		}
+		switch len(found) {
+		case 0:
+		case 1:
+			return found[0], nil
+		default:
+			return fleet.Worker{}, ambiguous(host, found)
 		}
 	}
-	switch len(named) {
-	case 1:
-		return named[0], nil
-	case 0:
-		return fleet.Worker{}, withHint(fmt.Errorf("no running instance tagged %s is called %q", tag, host),
-			"HOST is an instance id, a private address or a Name tag: \"rotatessh status\" lists them")
+	return fleet.Worker{}, withHint(b.fleet.nobody(host), "HOST is an instance id, a private address or a name: \"rotatessh status\" lists them")
+}
+
+// ambiguous names the workers by what tells them apart, as HOST takes it.
+func ambiguous(host string, workers []fleet.Worker) error {
+	what, names := "instance ids", make([]string, len(workers))
+	for i, w := range workers {
+		if names[i] = w.ID; w.ID == host {
+			what, names[i] = "ARNs", "["+w.ARN+"]"
+		}
 	}
-	var ids []string
-	for _, w := range named {
-		ids = append(ids, w.ID)
-	}
-	return fleet.Worker{}, withHint(fmt.Errorf("%d workers are called %q", len(named), host), "use one of the instance ids %s", strings.Join(ids, ", "))
+	return withHint(fmt.Errorf("%d workers are called %q", len(workers), host), "use one of the %s %s", what, strings.Join(names, ", "))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rotatessh": main})
+	testscript.Main(m, map[string]func(){"rotatessh": main, "older-rotator": olderRotator})
 }
 
 // TestScripts runs testdata/*.txtar. Those whose names begin with "aws" get a whole deployment of their own.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/user"
 	"strings"
 	"time"
@@ -20,8 +21,14 @@ import (
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
 )
 
-// longest is more than a Lambda function may run.
-const longest = 16 * time.Minute
+const (
+	// longest is more than a Lambda function may run.
+	longest = 16 * time.Minute
+	// dialTimeout is enough wherever Lambda can be reached at all.
+	dialTimeout = 5 * time.Second
+	// defaultFunction is the name that the function usually has.
+	defaultFunction = "RotateSSH"
+)
 
 // operateFlags are those of every command by which an operator asks the rotator for something.
 type operateFlags struct {
@@ -32,7 +39,7 @@ type operateFlags struct {
 }
 
 func (f *operateFlags) register(c *cobra.Command) {
-	c.Flags().StringVar(&f.function, "function", "RotateSSH", "name or ARN of the rotator's Lambda `function`")
+	c.Flags().StringVar(&f.function, "function", defaultFunction, "name or ARN of the rotator's Lambda `function`")
 	c.Flags().StringVar(&f.reason, "reason", "", "`text` for the rotator's log and report")
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask for confirmation")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output")
@@ -53,7 +60,7 @@ func (g *globals) operate(c *cobra.Command, f operateFlags, p plan) error {
 	if err := f.checkForce(); err != nil {
 		return err
 	}
-	b, err := g.open(c, defaultTag)
+	b, err := g.open(c, inventoryFlags{function: f.function})
 	if err != nil {
 		return err
 	}
@@ -143,30 +150,45 @@ func actor(ctx context.Context, cfg aws.Config) string {
 // invoke waits for the function's answer as long as functions may run. It does not repeat the call: the
 // operator does, who can look first at what has come of it.
 func invoke(ctx context.Context, cfg aws.Config, function string, req operator.Request) (operator.Response, error) {
-	payload, err := json.Marshal(req)
+	client := newLambda(cfg, func(o *lambda.Options) { o.RetryMaxAttempts = 1 })
+	payload, err := call(ctx, client, function, req)
 	if err != nil {
 		return operator.Response{}, err
 	}
-	client := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
-		o.HTTPClient = awshttp.NewBuildableClient().WithTimeout(longest)
-		o.RetryMaxAttempts = 1
-	})
+	var response operator.Response
+	if err := json.Unmarshal(payload, &response); err != nil || response.Request != req.Request {
+		return response, errNoRotator()
+	}
+	return response, nil
+}
+
+func newLambda(cfg aws.Config, options ...func(*lambda.Options)) *lambda.Client {
+	client := awshttp.NewBuildableClient().WithTimeout(longest).WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })
+	return lambda.NewFromConfig(cfg, append(options, func(o *lambda.Options) { o.HTTPClient = client })...)
+}
+
+// call gives what the function answers to a request.
+func call(ctx context.Context, client *lambda.Client, function string, req operator.Request) ([]byte, error) {
+	payload, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
 	out, err := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload})
 	if err != nil {
 		err = fmt.Errorf("invoking the rotator %q: %w", function, err)
 		if strings.Contains(err.Error(), "ResourceNotFoundException") {
-			return operator.Response{}, withHint(err, "check --function and --region")
+			return nil, withHint(err, "check --function and --region")
 		}
-		return operator.Response{}, withHint(err, "it may have begun: look at \"rotatessh status\", and ask again")
+		return nil, withHint(err, "it may have begun: look at \"rotatessh status\", and ask again")
 	}
 	if out.FunctionError != nil {
-		return operator.Response{}, explainFailure(out.Payload)
+		return nil, explainFailure(out.Payload)
 	}
-	var response operator.Response
-	if err := json.Unmarshal(out.Payload, &response); err != nil || response.Request != req.Request {
-		return response, withHint(errors.New("the function's answer is not a rotator's"), "does --function name the rotator, of this version?")
-	}
-	return response, nil
+	return out.Payload, nil
+}
+
+func errNoRotator() error {
+	return withHint(errors.New("the function's answer is not a rotator's"), "does --function name the rotator, of this version?")
 }
 
 // explainFailure is the rotator's error, as Lambda wraps it.

@@ -51,6 +51,7 @@ func (b *backend) facts(ctx context.Context, secret secretInfo, user string) (re
 	if f.Workers, err = b.fleet.Workers(ctx); err != nil {
 		return f, err
 	}
+	f.Inventory, f.Notes = b.fleet.source, b.fleet.notes()
 	f.Acks, err = b.ledger.Acks(ctx, secret.ARN, fleet.ARNs(f.Workers), b.now())
 	f.Now = b.now()
 	return f, err

@@ -22,7 +22,7 @@ func newReport(g *globals) *cobra.Command {
 		Long: `Report shows what status shows, how many workers there are for each reason to be not
 ready, and the records that the rotator has left of each step and of each request by an
 operator, the newest first: how many workers were ready, which were not and why, which
-were waived. It reads no private key.
+were waived. It reads no private key. "rotatessh status --help" says whom it lists.
 
 Time to ready is, for a worker, the time of the acknowledgement by which it became ready
 less the time at which the keyset with the new key was published; time to retired, that
@@ -61,7 +61,7 @@ func (g *globals) report(c *cobra.Command, f reportFlags) error {
 	if f.html != "" && (f.json || f.follow.watch) {
 		return usagef("--html goes with neither --json nor --watch")
 	}
-	b, err := g.open(c, f.tag)
+	b, err := g.open(c, f.inventoryFlags)
 	if err != nil {
 		return err
 	}

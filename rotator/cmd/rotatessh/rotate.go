@@ -19,9 +19,10 @@ import (
 )
 
 type rotateFlags struct {
-	tag, user, reason, function string
-	wait, json                  bool
-	timeout                     time.Duration
+	inventoryFlags
+	user, reason string
+	wait, json   bool
+	timeout      time.Duration
 }
 
 func newRotate(g *globals) *cobra.Command {
@@ -31,7 +32,8 @@ func newRotate(g *globals) *cobra.Command {
 		Short: "Start a rotation, and follow it with --wait",
 		Long: `Rotate asks AWS Secrets Manager to rotate the key pair now. With --wait it follows the
 rotation until AWSCURRENT is the new key pair: who is ready, which step, how long.
-A failed step is shown and does not end the wait, because AWS tries again.
+A failed step is shown and does not end the wait, because AWS tries again. Workers are
+those that "rotatessh status" lists.
 
 With --reason it asks the rotator to start the rotation, which puts the reason into its log
 and into the rotation's reports. The rotator starts one rotation in ten minutes by request,
@@ -47,9 +49,8 @@ Interrupting it, or its timeout, ends the watching and not the rotation.`,
 	c.Flags().BoolVar(&f.wait, "wait", false, "follow the rotation to its end")
 	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Minute, "give up waiting after this `duration`")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output")
-	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
+	f.register(c)
 	c.Flags().StringVar(&f.reason, "reason", "", "`text` for the rotator's log and reports; lets the rotator start the rotation")
-	c.Flags().StringVar(&f.function, "function", "RotateSSH", "with --reason: name or ARN of the rotator's Lambda `function`")
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
 	return c
 }
@@ -85,7 +86,7 @@ func (g *globals) rotate(c *cobra.Command, f rotateFlags) error {
 		return usagef("--reason is empty")
 	}
 	ctx := c.Context()
-	b, err := g.open(c, f.tag)
+	b, err := g.open(c, f.inventoryFlags)
 	if err != nil {
 		return err
 	}

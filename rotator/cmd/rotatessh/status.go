@@ -11,12 +11,10 @@ import (
 	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
-// defaultTag is the rotator's default.
-const defaultTag = "RotateSSHKeys=True"
-
 // viewFlags are those of the commands that show the fleet.
 type viewFlags struct {
-	tag, user string
+	inventoryFlags
+	user      string
 	json      bool
 	selection report.Selection
 	follow    followFlags
@@ -24,7 +22,7 @@ type viewFlags struct {
 
 func (f *viewFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object, with --watch one a line for each change")
-	c.Flags().StringVar(&f.tag, "tag", defaultTag, "`NAME=VALUE` of the tag that workers bear")
+	f.inventoryFlags.register(c)
 	c.Flags().StringVar(&f.user, "user", "", "`account` that workers must manage to be ready (default: any)")
 	c.Flags().StringVar(&f.selection.State, "state", "", "list only workers in this `state`: ready, booting, waived, pushed, failed or a code such as silent")
 	c.Flags().IntVar(&f.selection.Limit, "limit", 50, "list at most so `many` workers, 0 for all; JSON has all unless this is given")
@@ -55,6 +53,11 @@ running worker whether it is ready for the key that is used next, whether its ss
 accepts that key, and whether its sshd refuses the key that was replaced last. Workers
 that need attention come first. It reads no private key.
 
+Who the workers are is the rotator's answer, by its settings: in all their regions and
+accounts. That takes the right to invoke its function. Without it, and with --tag, status
+looks for running instances with a tag in one region, and says so; in JSON, "inventory"
+is "rotator" or "tag". A list of workers serves --watch for 30 seconds or longer.
+
 With --watch it follows the rotation that is under way until nothing of it is left to
 do: no key is pending, the old key's time is over, and every worker that counts has
 acknowledged that it accepts the new key and refuses the old one. The exit status is 0
@@ -63,6 +66,7 @@ rotation is given up, or at the --timeout.`,
 		Example: `  rotatessh status
   rotatessh status --state silent --limit 0
   rotatessh status --watch --timeout 2h
+  rotatessh status --tag RotateSSHKeys=True --region eu-west-1
   rotatessh status --json | jq '.workers[] | select(.state != "ready")'`,
 		Args: usageArgs(noArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.status(c, f)) },
@@ -75,7 +79,7 @@ func (g *globals) status(c *cobra.Command, f viewFlags) error {
 	if err := f.validate(c); err != nil {
 		return err
 	}
-	b, err := g.open(c, f.tag)
+	b, err := g.open(c, f.inventoryFlags)
 	if err != nil {
 		return err
 	}

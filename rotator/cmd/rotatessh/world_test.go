@@ -39,11 +39,15 @@ type world struct {
 	ledger  *ledger.Client
 	arn     string // of the key-pair secret
 	lambda  string
+	program string // the rotator's
+	timeout time.Duration
+	allow   func() // lets everybody invoke it again
 	sshd    *sshdtest.Server
 
 	mu      sync.Mutex
 	workers map[string]*machine // by name
 	pass    int64
+	answers int // of the rotator to who its workers are, when that was looked at last
 }
 
 // machine is one worker. Its agent is the loop in world.agents.
@@ -68,10 +72,11 @@ func newWorld(t *testing.T, bootstrap string) *world {
 	}
 	w := &world{
 		t: t, server: server, secrets: secretsmanager.NewFromConfig(cfg), ledger: ledger.New(dynamodb.NewFromConfig(cfg), "rotatessh-ledger"),
-		sshd: sshdtest.Start(t, []string{"ed25519", "ecdsa"}), workers: make(map[string]*machine),
+		sshd: sshdtest.Start(t, []string{"ed25519", "ecdsa"}), workers: make(map[string]*machine), allow: func() {},
+		program: bootstrap, timeout: 3 * time.Second,
 	}
 	w.keysets = keystore.NewReader(w.secrets, "/dev/ssh/public")
-	w.provision(dynamodb.NewFromConfig(cfg), bootstrap)
+	w.provision(dynamodb.NewFromConfig(cfg))
 	stopped := make(chan struct{})
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { defer close(stopped); w.agents(ctx) }()
@@ -88,7 +93,7 @@ func build(t *testing.T, pkg string) string {
 	return binary
 }
 
-func (w *world) provision(db *dynamodb.Client, bootstrap string) {
+func (w *world) provision(db *dynamodb.Client) {
 	w.t.Helper()
 	for _, name := range []string{"/dev/ssh", "/dev/ssh/public"} {
 		out, err := w.secrets.CreateSecret(w.t.Context(), &secretsmanager.CreateSecretInput{Name: &name, SecretString: aws.String("{}")})
@@ -112,13 +117,18 @@ func (w *world) provision(db *dynamodb.Client, bootstrap string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.lambda, err = w.server.CreateFunction(localaws.FunctionSpec{
-		Name: "RotateSSH", Command: []string{bootstrap}, Timeout: 3 * time.Second, Stderr: w.t.Output(),
-		Env: []string{"ROTATESSH_USER=" + w.sshd.User, "ROTATESSH_RETIRE_AFTER=1h", "ROTATESSH_GATE_MARGIN=1s"},
-	})
-	if err != nil {
+	if err := w.deploy(nil, nil); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// settings NAME=VALUE...: deploys the rotator again, with these settings besides its own.
+func (w *world) deploy(_ *testscript.TestScript, settings []string) (err error) {
+	w.lambda, err = w.server.CreateFunction(localaws.FunctionSpec{
+		Name: defaultFunction, Command: []string{w.program}, Timeout: w.timeout, Stderr: w.t.Output(),
+		Env: append([]string{"ROTATESSH_USER=" + w.sshd.User, "ROTATESSH_RETIRE_AFTER=1h", "ROTATESSH_GATE_MARGIN=1s"}, settings...),
+	})
+	return err
 }
 
 // agents brings every worker that follows up to date, again and again.
@@ -208,6 +218,14 @@ func (w *world) commands() map[string]func(*testscript.TestScript, bool, []strin
 		"replace": with(w.replace),
 		"accept":  with(w.accept),
 		"until":   with(w.until),
+
+		"settings": with(w.deploy),
+		"remote":   with(w.addRemote),
+		"static":   with(w.addStatic),
+		"crowd":    with(w.addCrowd),
+		"invoke":   with(w.permit),
+		"older":    with(w.deployOlder),
+		"asked":    with(w.asked),
 	}
 }
 

@@ -132,7 +132,7 @@ func TestThePagesDataIsWhole(t *testing.T) {
 
 func TestAPageOfNothing(t *testing.T) {
 	got := render(t, Facts{Now: noon})
-	for _, want := range []string{"nothing has been published yet", "No running instance", "No rotation has left a record", "Nothing is known yet"} {
+	for _, want := range []string{"nothing has been published yet", "no running instance", "No rotation has left a record", "Nothing is known yet"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page lacks %q", want)
 		}

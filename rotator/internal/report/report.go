@@ -25,6 +25,9 @@ type Facts struct {
 	Acks      map[string]ledger.Ack // by worker's ARN
 	Waivers   []ledger.Waiver       // those that count now
 	Records   []ledger.Report       // the rotator's last ones, in any order
+	// Inventory is where Workers come from: FromRotator, FromTag, or empty if nobody asked.
+	Inventory string
+	Notes     []string // what the report may be wrong about, as its maker knows
 	// User is the account that a worker must manage to be ready; empty means whichever it manages.
 	User string
 }
@@ -41,12 +44,19 @@ type Report struct {
 	// one; null if that is not known.
 	Ready *Convergence `json:"ready"`
 	// Retired tells how fast workers refused the old key once its time was over; null before that.
-	Retired *Convergence    `json:"retired"`
-	Workers []Worker        `json:"workers"` // those that need attention come first
-	Waivers []ledger.Waiver `json:"waivers"`
-	Notes   []string        `json:"notes"`   // what this report may be wrong about
-	Records []ledger.Report `json:"reports"` // the rotator's last ones, the newest first
+	Retired   *Convergence    `json:"retired"`
+	Inventory string          `json:"inventory"` // where workers come from: FromRotator or FromTag
+	Workers   []Worker        `json:"workers"`   // those that need attention come first
+	Waivers   []ledger.Waiver `json:"waivers"`
+	Notes     []string        `json:"notes"`   // what this report may be wrong about
+	Records   []ledger.Report `json:"reports"` // the rotator's last ones, the newest first
 }
+
+// The sources of workers.
+const (
+	FromRotator = "rotator" // the rotator's own answer, by its settings
+	FromTag     = "tag"     // running instances of one region that bear a tag
+)
 
 // Rotation says whether a rotation is under way.
 type Rotation struct {
@@ -82,7 +92,7 @@ type OldKey struct {
 
 // New judges the facts.
 func New(f Facts) Report {
-	r := Report{At: f.Now, Secret: f.Secret, Waivers: slices.Clone(f.Waivers), Records: newestFirst(f.Records)}
+	r := Report{At: f.Now, Secret: f.Secret, Inventory: f.Inventory, Waivers: slices.Clone(f.Waivers), Records: newestFirst(f.Records)}
 	if r.Waivers == nil {
 		r.Waivers = []ledger.Waiver{}
 	}
@@ -94,7 +104,7 @@ func New(f Facts) Report {
 	r.Workers = f.rows()
 	r.Summary = summarise(r.Workers)
 	r.Ready, r.Retired = f.readiness(r), f.retirement(r)
-	r.Notes = r.notes()
+	r.Notes = append(append([]string{}, f.Notes...), r.notes()...)
 	return r
 }
 
@@ -106,12 +116,16 @@ func (r Report) notes() []string {
 			continue
 		}
 		if counted > r.Summary.Workers {
-			return []string{fmt.Sprintf("the rotator counted %s %s, %d of which are listed here: the others have gone, or its settings name regions, accounts, groups or a list that this command was not told",
-				plural(counted, "worker", "workers"), Age(r.At, record.At), r.Summary.Workers)}
+			others := "the others have gone, or its settings name regions, accounts, groups or a list that this command was not told"
+			if r.Inventory == FromRotator {
+				others = "it lists the others no longer"
+			}
+			return []string{fmt.Sprintf("the rotator counted %s %s, %d of which are listed here: %s",
+				plural(counted, "worker", "workers"), Age(r.At, record.At), r.Summary.Workers, others)}
 		}
 		break
 	}
-	return []string{}
+	return nil
 }
 
 // newestFirst sorts a copy by time; the ledger gives records by generation and then by name. No list in it is nil.
@@ -186,6 +200,14 @@ func oldKeyOf(k keyset.Keyset, now time.Time) *OldKey {
 		old = &OldKey{Fingerprint: k.Retired[0].Fingerprint, VersionID: k.Retired[0].VersionID}
 	}
 	return old
+}
+
+// Nobody says that there are no workers.
+func (r Report) Nobody() string {
+	if r.Inventory == FromRotator {
+		return "the rotator has no workers: nothing that its settings name is running"
+	}
+	return "no running instance bears the workers' tag"
 }
 
 // Keys are the versions that bear a label and, if it has lost its own, the one of the old key.

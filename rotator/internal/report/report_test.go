@@ -1,6 +1,9 @@
 package report
 
 import (
+	"errors"
+	"html"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +100,30 @@ func TestWorkersThatOnlyTheRotatorCountsAreNoted(t *testing.T) {
 		e.Records = test.records
 		if got := New(e.Facts).Notes; len(got) != test.notes {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestTheReportSaysWhereItsWorkersComeFrom(t *testing.T) {
+	e := newEstate(t, 0)
+	e.Records = []ledger.Report{{Phase: "testSecret", Expected: 2, At: noon}}
+	for source, want := range map[string][]string{
+		FromTag:     {"no running instance bears the workers' tag", "its settings name regions, accounts, groups or a list that this command was not told", "this is all of one region"},
+		FromRotator: {"the rotator has no workers", "it lists the others no longer", "this is all of one region"},
+	} {
+		e.Inventory, e.Facts.Notes = source, []string{"this is all of one region"}
+		r := New(e.Facts)
+		var text, page strings.Builder
+		if err := errors.Join(r.WriteStatus(&text, Selection{}), r.WriteHTML(&page)); err != nil {
+			t.Fatal(err)
+		}
+		for _, sentence := range want {
+			if !strings.Contains(text.String(), sentence) || !strings.Contains(html.UnescapeString(page.String()), sentence) {
+				t.Errorf("%s: %q is not said:\n%s", source, sentence, text.String())
+			}
+		}
+		if r.Inventory != source {
+			t.Errorf("%s: the inventory is %q", source, r.Inventory)
 		}
 	}
 }

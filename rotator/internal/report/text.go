@@ -240,7 +240,7 @@ func (p *printer) states() {
 
 func (p *printer) workers(s Selection) {
 	if len(p.r.Workers) == 0 {
-		p.printf("\nno running instance bears the workers' tag\n")
+		p.printf("\n%s\n", p.r.Nobody())
 		return
 	}
 	list, more := p.r.Select(s)
