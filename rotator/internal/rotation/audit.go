@@ -91,30 +91,71 @@ func (r *Rotator) workersAre(what string, names []string, more ...zap.Field) {
 	}
 }
 
-// followed logs which workers have become ready, or have come to lack something else, since the gate's last
-// round.
-func (g *gate) followed(last, now fleet.Readiness) {
-	was := make(map[string]string, len(last.Laggards))
-	for _, l := range last.Laggards {
-		was[l.Worker] = l.Code
+// follow logs what has become of workers since the gate's last round or, in its first one, since the last report of
+// the same question. Until there is one, nobody has answered it.
+func (g *gate) follow() {
+	now := g.standing()
+	if g.told == nil {
+		first := atFirst(now, fleet.CodeBehind, fleet.CodeSilent, codeBooting)
+		g.told = &first
 	}
-	var ready, lagging []string
-	for _, w := range now.Ready {
-		if was[w.ARN] != "" {
-			ready = append(ready, w.ID)
-		}
-	}
-	for _, l := range now.Laggards {
-		if was[l.Worker] != l.Code {
-			lagging = append(lagging, ledger.InstanceID(l.Worker)+" "+l.Code)
-		}
-	}
-	about := []zap.Field{
+	say := words{well: "ready", became: "workers have become ready", ill: "workers are not ready"}
+	g.r.tellChanges(*g.told, g.workers, now, say,
 		logging.SecretID(g.s.secret.arn), logging.VersionID(g.s.facts.pending.versionID),
-		logging.Fingerprint(g.s.pending.Fingerprint()), logging.Generation(g.s.doc.Keyset.Generation),
+		logging.Fingerprint(g.s.pending.Fingerprint()), logging.Generation(g.s.doc.Keyset.Generation))
+	g.told = &belief{named: now}
+}
+
+func (g *gate) standing() standing {
+	now := make(standing, len(g.workers))
+	for _, w := range g.ready.Ready {
+		now[w.ARN] = ""
 	}
-	g.r.workersAre("workers have become ready", ready, about...)
-	g.r.workersAre("workers are not ready", lagging, about...)
+	for _, w := range g.ready.Exempt {
+		now[w.ARN] = codeBooting
+	}
+	for _, l := range slices.Concat(g.ready.Laggards, g.ready.Waived) {
+		now[l.Worker] = l.Code
+		own, acknowledged := g.findings[l.Worker]
+		forPushing := (!acknowledged || own.Pushed) && g.pushing.tried[l.Worker].IsZero()
+		if forPushing && g.told != nil && g.told.named[l.Worker] == codePushFailed {
+			now[l.Worker] = codePushFailed // this run has not come to it yet
+		}
+	}
+	return now
+}
+
+// remember takes from the newest report of a run that has asked the same question what was logged then. A run that
+// died before it could report is not remembered, and what it has logged is logged again.
+func (g *gate) remember(reports []ledger.Report, token string) {
+	var last ledger.Report
+	for _, report := range reports {
+		asked := report.Phase == "testSecret" || report.Phase == "finishSecret"
+		if asked && report.VersionID == token && report.Generation == g.s.doc.Keyset.Generation && report.At.After(last.At) {
+			if b, found := recalled(report); found {
+				last, g.told = report, &b
+			}
+		}
+	}
+}
+
+// tellRetirement logs which workers have come to refuse the old key, and which others have not, since the last report
+// of the same retirement.
+func (r *Rotator) tellRetirement(s state, old keyset.Key, last ledger.Report, is fleet.Retirement) {
+	now := standing{}
+	for code, of := range map[string][]fleet.Worker{"": is.Refused, codeStillAccepted: is.Accepting, codeUnknown: is.Unknown} {
+		for _, w := range of {
+			now[w.ARN] = code
+		}
+	}
+	said, found := recalled(last)
+	if !found {
+		said = atFirst(now, codeUnknown)
+	}
+	say := words{well: "refused", became: "workers refuse the old key", ill: "workers do not refuse the old key"}
+	r.tellChanges(said, slices.Concat(is.Refused, is.Accepting, is.Unknown), now, say,
+		logging.SecretID(s.secret.arn), logging.VersionID(old.VersionID), logging.Fingerprint(old.PublicKey.Fingerprint()),
+		logging.Generation(s.doc.Keyset.Generation), zap.Int("refused", len(is.Refused)), zap.Int("expected", len(now)))
 }
 
 // nameGivenUp logs every worker that is not ready for the switch that comes now.

@@ -89,12 +89,13 @@ type gate struct {
 	findings  fleet.Findings // nil before anybody was asked
 	ready     fleet.Readiness
 	pushing   pushing
-	before    int // workers at the last switch
-	least     int // of them that must still be there
+	told      *belief // what the log has said; nil: nothing yet
+	before    int     // workers at the last switch
+	least     int     // of them that must still be there
 }
 
-// recall finds out how many workers there were at the last switch to another version. Those that were waived
-// then were there, too.
+// recall finds out what was logged last about the same question, and how many workers there were at the last switch
+// to another version. Those that were waived then were there, too.
 func (g *gate) recall(ctx context.Context, token string) error {
 	const newest = 100
 	reports, err := g.r.Ledger.Reports(ctx, g.s.secret.arn, newest)
@@ -102,6 +103,7 @@ func (g *gate) recall(ctx context.Context, token string) error {
 		return err
 	}
 	g.strays.recall(reports, token, g.s.doc.Keyset.Generation)
+	g.remember(reports, token)
 	for _, report := range reports {
 		if report.Phase == "finishSecret" && report.Passed && report.Expected > 0 && report.VersionID != token {
 			g.before = report.Expected + len(report.Waived)
@@ -173,12 +175,9 @@ func (g *gate) ask(ctx context.Context, everybody bool) error {
 		maps.Copy(g.findings, findings)
 		findings = g.findings
 	}
-	last, first := g.ready, g.findings == nil
 	g.findings, g.ready = findings, fleet.Judge(g.workers, findings, q)
 	g.tellPushed()
-	if !first {
-		g.followed(last, g.ready)
-	}
+	g.follow()
 	return nil
 }
 

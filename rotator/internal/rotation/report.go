@@ -28,6 +28,7 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 	report.SecretARN, report.Generation, report.Phase = req.secretARN, s.doc.Keyset.Generation, req.step
 	report.VersionID, report.Pending, report.At = req.token, s.pending.Fingerprint(), now
 	report.Asked = r.askedFor(ctx, req)
+	report.Tries = r.tries(ctx, req, s) + 1
 	if report.Reasons == nil {
 		report.Reasons = map[string]int{}
 	}
@@ -38,6 +39,15 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 		r.Log.Warn("report was not written", logging.Step(req.step), zap.Error(err))
 	}
 	r.tell(ctx, s, report)
+}
+
+// tries is how often the phase has been recorded before. A report that cannot be read counts for none.
+func (r *Rotator) tries(ctx context.Context, req request, s state) int {
+	have, found, err := r.findReport(ctx, s, req.step)
+	if err != nil || !found || have.VersionID != req.token {
+		return 0
+	}
+	return max(1, have.Tries)
 }
 
 // The codes under which the report of a retirement names workers.
@@ -94,6 +104,7 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 		r.Log.Warn("retirement of the old key was not checked", logging.Fingerprint(key.Fingerprint()), zap.Error(err))
 		return
 	}
+	r.tellRetirement(s, old, have, retirement)
 	workers := len(retirement.Refused) + len(retirement.Accepting) + len(retirement.Unknown)
 	report := ledger.Report{
 		Spread:   retiredSpread(retirement, since, old.NotAfter),
@@ -101,12 +112,11 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 		Message: fmt.Sprintf("%d of %d workers refuse the old key %s", len(retirement.Refused), workers, key.Fingerprint()),
 		Reasons: map[string]int{},
 	}
+	var lagging []ledger.Laggard
 	add := func(code, message string, of []fleet.Worker) {
 		for _, w := range of {
 			report.Reasons[code]++
-			if len(report.Laggards) < maxLaggards {
-				report.Laggards = append(report.Laggards, ledger.Laggard{Worker: w.ARN, Code: code, Message: message})
-			}
+			lagging = append(lagging, ledger.Laggard{Worker: w.ARN, Code: code, Message: message})
 		}
 	}
 	add(codeStillAccepted, "its sshd accepts the old key", retirement.Accepting)
@@ -116,10 +126,7 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 		}
 	}
 	add(codeUnknown, "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
-	if !found || have.Ready != report.Ready || have.Expected != report.Expected {
-		r.Log.Info("workers refuse the old key", logging.SecretID(s.secret.arn), logging.VersionID(old.VersionID), logging.Fingerprint(key.Fingerprint()),
-			logging.Generation(s.doc.Keyset.Generation), zap.Int("refused", report.Ready), zap.Int("expected", report.Expected))
-	}
+	report.Laggards, report.Unlisted = first(lagging), unlisted(beyond(lagging), 0)
 	r.report(ctx, request{step: phaseSteady, secretARN: s.secret.arn, token: s.facts.current.versionID}, s, report)
 }
 

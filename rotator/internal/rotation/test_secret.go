@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -101,10 +102,31 @@ func verdict(ready fleet.Readiness) string {
 	return "the fleet is ready"
 }
 
+// codeBooting is how reports and the log call a worker that is left out of the count for now.
+const codeBooting = "booting"
+
 func readinessReport(ready fleet.Readiness) ledger.Report {
+	booting := fleet.ARNs(ready.Exempt[:min(len(ready.Exempt), maxLaggards)])
 	return ledger.Report{
-		Untagged: fleet.ARNs(ready.Untagged[:min(len(ready.Untagged), maxStrays)]), Unverified: fleet.ARNs(ready.Unverified[:min(len(ready.Unverified), maxLaggards)]), Expected: ready.Expected, Ready: len(ready.Ready), Reasons: ready.Reasons,
-		Laggards: ready.Laggards[:min(len(ready.Laggards), maxLaggards)], Waived: ready.Waived[:min(len(ready.Waived), maxLaggards)],
-		Pushed: ready.Pushed[:min(len(ready.Pushed), maxLaggards)],
+		Expected: ready.Expected, Ready: len(ready.Ready), Reasons: ready.Reasons, Booting: booting,
+		Laggards: first(ready.Laggards), Waived: first(ready.Waived), Pushed: first(ready.Pushed),
+		Unlisted: unlisted(slices.Concat(beyond(ready.Laggards), beyond(ready.Waived)), len(ready.Exempt)-len(booting)),
+		Untagged: fleet.ARNs(ready.Untagged[:min(len(ready.Untagged), maxStrays)]), Unverified: fleet.ARNs(ready.Unverified[:min(len(ready.Unverified), maxLaggards)]),
 	}
+}
+
+func first(list []ledger.Laggard) []ledger.Laggard { return list[:min(len(list), maxLaggards)] }
+
+func beyond(list []ledger.Laggard) []ledger.Laggard { return list[min(len(list), maxLaggards):] }
+
+// unlisted counts by code those for whom a report has no room.
+func unlisted(list []ledger.Laggard, booting int) map[string]int {
+	counts := map[string]int{}
+	for _, l := range list {
+		counts[l.Code]++
+	}
+	if booting > 0 {
+		counts[codeBooting] = booting
+	}
+	return counts
 }
