@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // display shows progress: on a terminal as one line that changes, and otherwise as a line for each change.
@@ -26,7 +28,7 @@ func isTerminal(w io.Writer) bool {
 
 // show replaces the line.
 func (d *display) show(step string, ready, expected int, elapsed time.Duration) {
-	text := fmt.Sprintf("%s: %d/%d workers ready", step, ready, expected)
+	text := fmt.Sprintf("%s: %d/%s ready", step, ready, plural.Of(expected, "worker"))
 	switch {
 	case d.terminal:
 		fmt.Fprintf(d.w, "\r\x1b[K%s, %s", text, clock(elapsed))

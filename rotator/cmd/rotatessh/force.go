@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
@@ -37,17 +38,18 @@ func (b *backend) cost(ctx context.Context, req operator.Request) string {
 			lost = append(lost, fmt.Sprintf("%s (%s)", row.ID, printable(row.State)))
 		}
 	}
-	what := "are not ready at the moment, and are lost to the controller if they do not accept the new key by the switch"
+	is := plural.Verb(len(lost), "is", "are")
+	what := is + " not ready at the moment, and lost to the controller without accepting the new key by the switch"
 	if req.Request == operator.Abort {
-		what = "are lost to the controller if it has no other key than the one that is given up"
+		what = is + " lost to the controller if it has no other key than the one that is given up"
 	}
 	if len(lost) == 0 {
-		return fmt.Sprintf("FORCED: all %d workers are ready as far as can be seen; none would be lost.", len(seen.Workers))
+		return fmt.Sprintf("FORCED: %s, all ready as far as can be seen; none would be lost.", plural.Of(len(seen.Workers), "worker"))
 	}
 	const named = 20
 	more := ""
 	if n := len(lost) - named; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Sprintf("FORCED: %d of %d workers %s: %s%s", len(lost), len(seen.Workers), what, strings.Join(lost[:min(named, len(lost))], ", "), more)
+	return fmt.Sprintf("FORCED: %s %s: %s%s", plural.Share(len(lost), len(seen.Workers), "worker"), what, strings.Join(lost[:min(named, len(lost))], ", "), more)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 func newRevoke(g *globals) *cobra.Command {
@@ -73,7 +74,7 @@ func (f operateFlags) planRevoke(s secretInfo, now time.Time) (operator.Request,
 	}
 	fmt.Fprint(&tell, "Workers have two minutes to accept the new key, or longer where they are pushed to. A controller that has the old key in memory is locked out until it reads the secret again.")
 	if f.lockout > 0 {
-		fmt.Fprintf(&tell, "\nIf exactly %d workers do not accept the new key, they lose access, and go on accepting the old one until their agents are back.", f.lockout)
+		fmt.Fprintf(&tell, "\nIf exactly %s %s not accept the new key, access to %s is lost, and the old one is accepted there until the agent is back.", plural.Of(f.lockout, "worker"), plural.Verb(f.lockout, "does", "do"), plural.Verb(f.lockout, "it", "them"))
 	}
 	return req, tell.String(), nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
 
@@ -111,7 +112,7 @@ func (g *globals) rotate(c *cobra.Command, f rotateFlags) error {
 }
 
 func (r rotated) sentence(now time.Time) string {
-	s := fmt.Sprintf("rotated to %s in %.1f s: %d of %d workers ready", r.Fingerprint, r.Seconds, r.Ready, r.Expected)
+	s := fmt.Sprintf("rotated to %s in %.1f s: %s ready", r.Fingerprint, r.Seconds, plural.Share(r.Ready, r.Expected, "worker"))
 	if now.Before(r.OldKeyUntil) {
 		s += ", the old key is accepted for another " + short(r.OldKeyUntil.Sub(now))
 	}

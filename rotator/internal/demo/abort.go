@@ -14,6 +14,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 func abort() Scenario {
@@ -92,7 +93,7 @@ func (p *play) giveUp(ctx context.Context, f *abortFacts, awake []*Worker) (give
 	if f.GivenUpAccepted, err = p.stillAccepted(ctx, given, awake); err != nil {
 		return given, err
 	}
-	p.tell("the key that was given up, %s, is still accepted by %d workers, in case somebody has it", short(given), f.GivenUpAccepted)
+	p.tell("the key that was given up, %s, is still accepted by %s, in case somebody has it", short(given), plural.Of(f.GivenUpAccepted, "worker"))
 	call, _, err := p.awaitFailed(ctx, "testSecret", version)
 	if err != nil {
 		return given, err

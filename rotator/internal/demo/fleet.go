@@ -19,6 +19,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/localaws"
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // Fleet is a running fleet with its AWS endpoint and its rotator. Its methods are safe for concurrent use,
@@ -223,7 +224,7 @@ func (f *Fleet) awaitSubscribed(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d agents to subscribe, %d have: %w", agents, len(queues), context.Cause(ctx))
+			return fmt.Errorf("waiting for %s to subscribe, so far %d: %w", plural.Of(agents, "agent"), len(queues), context.Cause(ctx))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/keyset"
 	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 func lateJoin() Scenario {
@@ -85,7 +86,7 @@ func playLateJoin(ctx context.Context, p *play) (facts, error) {
 		return nil, err
 	}
 	f.MissedRotations = p.switches(off)
-	p.tell("%s is started again after %d rotations that it has missed", sleeping.Name, f.MissedRotations)
+	p.tell("%s is started again after %s that it has missed", sleeping.Name, plural.Of(f.MissedRotations, "rotation"))
 	if f.ReturnedPasses, err = p.converge(ctx, sleeping, r, p.powerOn); err != nil {
 		return nil, err
 	}

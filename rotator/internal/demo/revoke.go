@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 func revoke() Scenario {
@@ -146,7 +147,7 @@ func (p *play) revokeWithout(ctx context.Context, f *revokeFacts, w *Worker, sto
 		return Rotation{}, err
 	}
 	f.SecondsToRefuse = seconds(time.Since(switched))
-	p.tell("%.1f s after the switch %d workers refuse the stolen key; a retiring one would have %v", f.SecondsToRefuse, f.RefusedAtOnce, p.options.RetireAfter)
+	p.tell("%.1f s after the switch %s %s the stolen key; a retiring one would have %v", f.SecondsToRefuse, plural.Of(f.RefusedAtOnce, "worker"), plural.Verb(f.RefusedAtOnce, "refuses", "refuse"), p.options.RetireAfter)
 	if err := p.controllers.Round(ctx); err != nil {
 		return Rotation{}, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/keystore"
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 const (
@@ -167,8 +168,8 @@ func (f *Fleet) Settle(ctx context.Context, r Rotation) (Settled, error) {
 		return s == want, err
 	})
 	if err != nil {
-		err = fmt.Errorf("waiting for %d workers to accept the new key (%d do) and to refuse the old one (%d do): %w",
-			f.size(), s.Accepted, s.Retired, err)
+		err = fmt.Errorf("waiting for %s to accept the new key (by now %d) and to refuse the old one (by now %d): %w",
+			plural.Of(f.size(), "worker"), s.Accepted, s.Retired, err)
 		return s, f.withLogs(err)
 	}
 	return s, nil

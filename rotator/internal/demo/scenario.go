@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // Scenario is something that goes wrong, or that an operator does, played on a real fleet. Controllers log in
@@ -103,7 +105,7 @@ func (p *play) begin(ctx context.Context) error {
 	if err := p.controllers.Round(ctx); err != nil {
 		return err
 	}
-	p.tell("%d workers use key %s; two controllers log in all the time", p.size(), short(first.Pair))
+	p.tell("%s %s key %s; two controllers log in all the time", plural.Of(p.size(), "worker"), plural.Verb(p.size(), "uses", "use"), short(first.Pair))
 	return nil
 }
 

@@ -190,7 +190,7 @@ func TestSummaryCountsAllAndNamesTheFirst(t *testing.T) {
 	workers[13].Launched = published.Add(time.Minute)
 	got := fleet.Assess(workers, acks, question(t)).Summary()
 	for _, want := range []string{
-		"1 of 13 workers are ready, 1 still booting; not ready: failed:disk-full 3, silent 9;",
+		"1 of 13 workers is ready, 1 still booting; not ready: failed:disk-full 3, silent 9;",
 		workers[1].ID + " (failed:disk-full: no space left on device)", workers[10].ID + " (silent: ", " and 2 more",
 	} {
 		if !strings.Contains(got, want) {
@@ -201,7 +201,7 @@ func TestSummaryCountsAllAndNamesTheFirst(t *testing.T) {
 		t.Errorf("summary names more than ten:\n%s", got)
 	}
 	ready := fleet.Assess(workers[:1], acks, question(t)).Summary()
-	if ready != "1 of 1 workers are ready" {
+	if ready != "1 of 1 worker is ready" {
 		t.Errorf("summary of a ready fleet is %q", ready)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // named is how many laggards a Summary names: an error message is read in a log line or an e-mail.
@@ -16,7 +17,7 @@ const named = 10
 // the first few laggards.
 func (r Readiness) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d workers are ready", len(r.Ready), r.Expected)
+	fmt.Fprintf(&b, "%s %s ready", plural.Share(len(r.Ready), r.Expected, "worker"), plural.Verb(len(r.Ready), "is", "are"))
 	for i, w := range r.Unverified[:min(named, len(r.Unverified))] {
 		fmt.Fprintf(&b, "%s%s", separator(i, fmt.Sprintf(", %d without a word of their sshd, as the settings allow: ", len(r.Unverified))), w.ID)
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // The chart's measures, in the units of its view box. They are those of a phone, so that its text can be read there.
@@ -38,7 +40,7 @@ func newCurve(title string, c Convergence, now time.Time) curve {
 	y := func(share float64) float64 { return round(chartBottom - (chartBottom-chartTop)*share) }
 	v := curve{
 		Title: title, Width: chartWidth, Height: chartHeight, Left: chartLeft, Right: chartRight, XLabels: chartBottom + 18, YLabels: chartLeft - 6,
-		Caption: fmt.Sprintf("%d of %d workers; p50 %s, p99 %s; from %s on; key %s", c.Done, c.Of, seconds(c.P50), seconds(c.P99), c.From.UTC().Format("2006-01-02 15:04:05 UTC"), c.Fingerprint),
+		Caption: fmt.Sprintf("%s; p50 %s, p99 %s; from %s on; key %s", plural.Share(c.Done, c.Of, "worker"), seconds(c.P50), seconds(c.P99), c.From.UTC().Format("2006-01-02 15:04:05 UTC"), c.Fingerprint),
 		Label:   fmt.Sprintf("Chart: share of workers over time, %d of %d in the end, half of them after %s", c.Done, c.Of, seconds(c.P50)),
 	}
 	v.Line = path(c, x, y, end)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rotatessh/rotatessh/common/keyset"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // The ways in which following a rotation ends badly.
@@ -40,7 +41,7 @@ func (r Report) unrefused() (workers []Worker) {
 // equal lines mean that nothing has changed.
 func (r Report) Stage() string {
 	s := r.Summary
-	ready := fmt.Sprintf("%d of %d workers ready%s", s.Ready, s.Expected, r.reasons())
+	ready := plural.Share(s.Ready, s.Expected, "worker") + " ready" + r.reasons()
 	switch {
 	case r.Rotation.State != Idle && (r.Keyset == nil || r.Keyset.Phase != keyset.PhasePending):
 		return "making the new key pair"
@@ -55,11 +56,11 @@ func (r Report) Stage() string {
 	case r.Keyset.Phase == keyset.PhaseRetiring && r.OldKey != nil:
 		return fmt.Sprintf("%s is accepted until %s: %s", r.leaving(), r.OldKey.NotAfter.UTC().Format("15:04:05Z"), ready)
 	case r.Steady() && r.OldKey != nil:
-		return fmt.Sprintf("steady: %s, %d refuse the old key", ready, s.OldKeyRefused)
+		return fmt.Sprintf("steady: %s, %d %s the old key", ready, s.OldKeyRefused, plural.Verb(s.OldKeyRefused, "refuses", "refuse"))
 	case r.Steady():
 		return "steady: " + ready
 	case len(r.unrefused()) > 0:
-		return fmt.Sprintf("waiting for workers to refuse the old key: %d do, %d not yet; %s", s.OldKeyRefused, len(r.unrefused()), ready)
+		return fmt.Sprintf("waiting for workers to refuse the old key: %d %s, %d not yet; %s", s.OldKeyRefused, plural.Verb(s.OldKeyRefused, "does", "do"), len(r.unrefused()), ready)
 	}
 	return "waiting for workers to follow the keyset: " + ready
 }

@@ -31,19 +31,19 @@ func TestARotationIsFollowedToItsEnd(t *testing.T) {
 	e.ack(0, time.Second, nil)
 	stage("waiting for workers to accept the new key: 1 of 2 workers ready, 1 silent", false)
 	e.Waivers = []ledger.Waiver{{Worker: e.Workers[1].ID}}
-	stage("trying the new key: 1 of 1 workers ready, 1 silent (waived)", false)
+	stage("trying the new key: 1 of 1 worker ready, 1 silent (waived)", false)
 	e.promote(time.Hour)
 	e.Document = newEstate(t, 2).Document
-	stage("no rotation is pending any more, the keyset has yet to say so: 1 of 1 workers ready, 1 silent (waived)", false)
+	stage("no rotation is pending any more, the keyset has yet to say so: 1 of 1 worker ready, 1 silent (waived)", false)
 	e.promote(time.Hour)
 	e.ack(0, time.Second, nil)
-	stage("the switch is made, the key before it is accepted until 13:00:00Z: 1 of 1 workers ready, 1 silent (waived)", false)
+	stage("the switch is made, the key before it is accepted until 13:00:00Z: 1 of 1 worker ready, 1 silent (waived)", false)
 	e.Now = noon.Add(time.Hour)
-	stage("waiting for workers to refuse the old key: 0 do, 1 not yet; 1 of 1 workers ready, 1 silent (waived)", false)
+	stage("waiting for workers to refuse the old key: 0 do, 1 not yet; 1 of 1 worker ready, 1 silent (waived)", false)
 	e.ack(0, time.Hour, nil)
-	stage("steady: 1 of 1 workers ready, 1 silent (waived), 1 refuse the old key", true)
+	stage("steady: 1 of 1 worker ready, 1 silent (waived), 1 refuses the old key", true)
 	e.Waivers = nil
-	stage("waiting for workers to refuse the old key: 1 do, 1 not yet; 1 of 2 workers ready, 1 silent", false)
+	stage("waiting for workers to refuse the old key: 1 does, 1 not yet; 1 of 2 workers ready, 1 silent", false)
 }
 
 func TestFollowingEndsWhenAStepFails(t *testing.T) {
@@ -79,7 +79,7 @@ func TestAKeyThatWasGivenUpIsNotCalledTheOldOne(t *testing.T) {
 	e.Secret.Versions = e.Secret.Versions[:1]
 	e.Document.Keyset.Keys[1].State, e.Document.Keyset.Keys[1].NotAfter = keyset.Retiring, noon.Add(time.Hour)
 	e.ack(0, time.Second, nil)
-	if got, want := New(e.Facts).Stage(), "no rotation is pending, a key that was given up is accepted until 13:00:00Z: 1 of 1 workers ready"; got != want {
+	if got, want := New(e.Facts).Stage(), "no rotation is pending, a key that was given up is accepted until 13:00:00Z: 1 of 1 worker ready"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

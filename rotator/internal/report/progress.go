@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // WriteProgress writes the few lines that somebody who waits wants to see, at most width columns wide: what the
@@ -35,7 +37,7 @@ func (r Report) WriteProgress(w io.Writer, width int) {
 		fmt.Fprintf(w, "  %s  %s  %s\n", worker.ID, worker.state(), Printable(worker.Message))
 	}
 	if more := len(waiting) - named; more > 0 {
-		fmt.Fprintf(w, "  … and %s\n", plural(more, "more worker", "more workers"))
+		fmt.Fprintf(w, "  … and %s\n", plural.Of(more, "more worker"))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/keystore"
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // stateRetired is how a key is called that must not be accepted any more.
@@ -121,7 +122,7 @@ func (r Report) notes() []string {
 				others = "it lists the others no longer"
 			}
 			return []string{fmt.Sprintf("the rotator counted %s %s, %d of which are listed here: %s",
-				plural(counted, "worker", "workers"), Age(r.At, record.At), r.Summary.Workers, others)}
+				plural.Of(counted, "worker"), Age(r.At, record.At), r.Summary.Workers, others)}
 		}
 		break
 	}

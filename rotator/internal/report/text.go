@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // Selection says which workers a table lists.
@@ -176,7 +177,7 @@ func (r Report) oldKeyLines() (lines []oldKeyLine) {
 		{RefusedUnknown, "not known to be refused by ", "wait", r.Summary.OldKeyUnknown},
 	} {
 		if group.n > 0 {
-			text := r.OldKey.Fingerprint + " " + group.sentence + plural(group.n, "worker", "workers") + ": " + r.first(group.answer)
+			text := r.OldKey.Fingerprint + " " + group.sentence + plural.Of(group.n, "worker") + ": " + r.first(group.answer)
 			lines = append(lines, oldKeyLine{Text: text, Mood: group.mood})
 		}
 	}
@@ -205,7 +206,7 @@ func (r Report) first(answer string) string {
 }
 
 func (c Convergence) sentence() string {
-	return fmt.Sprintf("p50 %s, p99 %s (%d of %d workers, from %s)", seconds(c.P50), seconds(c.P99), c.Done, c.Of, c.From.UTC().Format("2006-01-02 15:04:05Z"))
+	return fmt.Sprintf("p50 %s, p99 %s (%s, from %s)", seconds(c.P50), seconds(c.P99), plural.Share(c.Done, c.Of, "worker"), c.From.UTC().Format("2006-01-02 15:04:05Z"))
 }
 
 func (p *printer) keys() {
@@ -262,7 +263,7 @@ func (p *printer) workers(s Selection) {
 	p.printf("\n")
 	p.table(rows)
 	if more > 0 {
-		p.printf("… and %s: --limit 0 lists all, --state those of one state\n", plural(more, "more worker", "more workers"))
+		p.printf("… and %s: --limit 0 lists all, --state those of one state\n", plural.Of(more, "more worker"))
 	}
 }
 
@@ -321,9 +322,9 @@ const perRecord = 10
 func recordCounts(record ledger.Report) string {
 	var s strings.Builder
 	if record.Phase == "steady" {
-		fmt.Fprintf(&s, "%d of %d workers refuse the old key", record.Ready, record.Expected)
+		fmt.Fprintf(&s, "%s %s the old key", plural.Share(record.Ready, record.Expected, "worker"), plural.Verb(record.Ready, "refuses", "refuse"))
 	} else {
-		fmt.Fprintf(&s, "%d of %d workers ready, %d tried by logging in", record.Ready, record.Expected, record.Probed)
+		fmt.Fprintf(&s, "%s ready, %d tried by logging in", plural.Share(record.Ready, record.Expected, "worker"), record.Probed)
 	}
 	for _, code := range slices.Sorted(maps.Keys(record.Reasons)) {
 		fmt.Fprintf(&s, ", %d %s", record.Reasons[code], Printable(code))

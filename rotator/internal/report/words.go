@@ -65,14 +65,6 @@ func seconds(s *float64) string {
 	return Short(time.Duration(*s * float64(time.Second)))
 }
 
-// plural counts things.
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 func outcome(passed bool) string {
 	if passed {
 		return "passed"

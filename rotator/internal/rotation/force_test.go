@@ -41,7 +41,7 @@ func TestForcedResumeSwitchesWithoutWorkersAndNamesThem(t *testing.T) {
 	r.mustStep("setSecret", token)
 	r.quietly(func() { r.pass(r.workers[0]) })
 	gone := givenUp(r.workers[1:]...)
-	r.forced(r.request(operator.Resume, token), "1 of 3 workers are ready")
+	r.forced(r.request(operator.Resume, token), "1 of 3 workers is ready")
 	r.complete(token)
 	report := r.reportOf("finishSecret")
 	if report.Ready != 1 || len(report.Laggards) != 2 || !strings.Contains(report.Message, "2 workers") || ledger.InstanceID(report.Laggards[0].Worker) != gone[0] {

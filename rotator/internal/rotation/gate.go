@@ -13,6 +13,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 	"github.com/rotatessh/rotatessh/rotator/internal/safeguard"
 )
 
@@ -209,7 +210,7 @@ func (g *gate) closed() error {
 	case !safeguard.Gate:
 		return nil
 	case g.terms.revoke && g.lost() > 0:
-		return fmt.Errorf("%w: %d workers would lose access: %s", errNotReady, g.lost(), g.ready.Summary())
+		return fmt.Errorf("%w: %s would lose access: %s", errNotReady, plural.Of(g.lost(), "worker"), g.ready.Summary())
 	case !g.terms.revoke && !g.ready.Reaches(g.r.Policy.Threshold):
 		return fmt.Errorf("%w: %s", errNotReady, g.ready.Summary())
 	}
@@ -221,12 +222,12 @@ func (g *gate) closed() error {
 func (g *gate) insane() error {
 	switch here := g.ready.Expected + len(g.ready.Waived); {
 	case g.ready.Expected == 0 && !g.s.current.IsZero():
-		return fmt.Errorf("%w: no running instance counts as a worker, %d are booting, and somebody may be using the current key", errNotReady, len(g.ready.Exempt))
+		return fmt.Errorf("%w: no running instance counts as a worker, %d %s booting, and somebody may be using the current key", errNotReady, len(g.ready.Exempt), plural.Verb(len(g.ready.Exempt), "is", "are"))
 	case len(g.ready.Ready) < g.r.Policy.MinWorkers && !g.s.current.IsZero():
 		return fmt.Errorf("%w: at least %d must be: %s", errNotReady, g.r.Policy.MinWorkers, g.ready.Summary())
 	case here < g.least:
-		return fmt.Errorf("%w: only %d workers are there, %d at the last switch, and ROTATESSH_MAX_SHRINK allows %d%% fewer: have they lost their tag? %s",
-			errNotReady, here, g.before, g.r.Policy.MaxShrink, g.ready.Summary())
+		return fmt.Errorf("%w: only %s %s there, %d at the last switch, and ROTATESSH_MAX_SHRINK allows %d%% fewer: have they lost their tag? %s",
+			errNotReady, plural.Of(here, "worker"), plural.Verb(here, "is", "are"), g.before, g.r.Policy.MaxShrink, g.ready.Summary())
 	}
 	return nil
 }

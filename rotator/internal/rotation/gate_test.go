@@ -57,7 +57,7 @@ func TestGateNamesWorkersThatAreNotReady(t *testing.T) {
 			t.Fatalf("%s passed", s)
 		}
 		for _, want := range []string{
-			"1 of 3 workers are ready", "failed:disk-full 1", "behind 1",
+			"1 of 3 workers is ready", "failed:disk-full 1", "behind 1",
 			ledger.InstanceID(r.workers[1].arn) + " (failed:disk-full: no space left on device)", ledger.InstanceID(r.workers[2].arn) + " (behind: ",
 		} {
 			if !strings.Contains(err.Error(), want) {
@@ -213,7 +213,7 @@ func TestOnlyBootingWorkersAreNotAFleet(t *testing.T) {
 	if _, err := r.aws.RunInstance(localaws.Instance{Tags: map[string]string{"RotateSSHKeys": "True"}, NoMetadata: true, LaunchTime: time.Now().Add(2 * time.Second)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.soon("testSecret", token); err == nil || !strings.Contains(err.Error(), "1 are booting") {
+	if err := r.soon("testSecret", token); err == nil || !strings.Contains(err.Error(), "1 is booting") {
 		t.Errorf("testSecret: %v", err)
 	}
 }

@@ -87,7 +87,7 @@ func TestAWorkerThatHasLostItsTagIsCountedAndNamed(t *testing.T) {
 	}
 	r.quietly(func() { r.pass(r.workers[0]) })
 	err := r.soon("testSecret", token)
-	if err == nil || !strings.Contains(err.Error(), "1 of 2 workers are ready, 1 counted although they have lost their tag or group: "+ledger.InstanceID(lost.arn)) {
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 workers is ready, 1 counted although they have lost their tag or group: "+ledger.InstanceID(lost.arn)) {
 		t.Errorf("testSecret: %v", err)
 	}
 	before := r.scans()

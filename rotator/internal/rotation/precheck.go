@@ -8,6 +8,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // request is one step of one rotation.
@@ -38,7 +39,7 @@ func (r *Rotator) precheck(ctx context.Context, req request) (done bool, err err
 		return false, err
 	}
 	if s.replicas > 0 {
-		return false, fmt.Errorf("secret %q is replicated to %d regions; workers there could not follow, so it is not rotated", req.secretARN, s.replicas)
+		return false, fmt.Errorf("secret %q is replicated to %s; workers there could not follow, so it is not rotated", req.secretARN, plural.Of(s.replicas, "region"))
 	}
 	if s.holder(labelCurrent) != req.token {
 		return false, nil

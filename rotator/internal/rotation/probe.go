@@ -14,6 +14,7 @@ import (
 
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // errProbe says that a log-in with the pending key did not work.
@@ -59,7 +60,7 @@ func (r *Rotator) probe(ctx context.Context, secretARN string, ready fleet.Readi
 	if len(failed) > named {
 		more = fmt.Sprintf(" and %d more", len(failed)-named)
 	}
-	return len(sample), fmt.Errorf("%w on %d of %d workers tried: %s%s", errProbe, len(failed), len(sample), strings.Join(failed[:min(named, len(failed))], "; "), more)
+	return len(sample), fmt.Errorf("%w on %s tried: %s%s", errProbe, plural.Share(len(failed), len(sample), "worker"), strings.Join(failed[:min(named, len(failed))], "; "), more)
 }
 
 // probes is how many workers are probed at once: as many as may log in, and as many again for which the command runs.

@@ -11,6 +11,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // maxLaggards bounds a report, which must fit in a DynamoDB item of 400 KB.
@@ -62,7 +63,7 @@ func (r *Rotator) reportFinished(ctx context.Context, req request, s state, read
 	report := readinessReport(ready)
 	report.Passed, report.Message = true, "the new key is current"
 	if n := len(ready.Laggards) + len(ready.Waived); n > 0 {
-		report.Message += fmt.Sprintf(", and %d workers that were not ready are given up", n)
+		report.Message += ", and " + plural.Of(n, "worker") + plural.Verb(n, " that was not ready is", " that were not ready are") + " given up"
 	}
 	if ready.Findings == nil {
 		report.Message = "the new key is current; completed by a later run"
@@ -109,7 +110,7 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	report := ledger.Report{
 		Spread:   retiredSpread(retirement, since, old.NotAfter),
 		Expected: workers, Ready: len(retirement.Refused), Passed: workers == len(retirement.Refused),
-		Message: fmt.Sprintf("%d of %d workers refuse the old key %s", len(retirement.Refused), workers, key.Fingerprint()),
+		Message: fmt.Sprintf("%s %s the old key %s", plural.Share(len(retirement.Refused), workers, "worker"), plural.Verb(len(retirement.Refused), "refuses", "refuse"), key.Fingerprint()),
 		Reasons: map[string]int{},
 	}
 	var lagging []ledger.Laggard

@@ -18,6 +18,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 	"github.com/rotatessh/rotatessh/rotator/internal/safeguard"
 )
 
@@ -152,7 +153,7 @@ func (r *Rotator) mayBegin(ctx context.Context, req ledger.RotationRequest) (alr
 	case req.Reason == "":
 		return false, refuse("no reason is given")
 	case s.replicas > 0:
-		return false, refuse("the secret is replicated to %d regions; workers there could not follow", s.replicas)
+		return false, refuse("the secret is replicated to %s; workers there could not follow", plural.Of(s.replicas, "region"))
 	case !s.enabled:
 		return false, refuse("rotation of the secret is switched off")
 	case s.pending() != "":

@@ -11,6 +11,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // resume runs the steps of the rotation that AWSPENDING marks, which do again only what is not done yet.
@@ -110,7 +111,7 @@ func (s secret) mayRollBack(req operator.Request) (begun bool, err error) {
 	case s.holder(labelPrevious) != req.VersionID:
 		return false, fmt.Errorf("%s is on version %q instead of %q: look again", labelPrevious, s.holder(labelPrevious), req.VersionID)
 	case s.replicas > 0:
-		return false, fmt.Errorf("secret %q is replicated to %d regions; workers there could not follow", s.arn, s.replicas)
+		return false, fmt.Errorf("secret %q is replicated to %s; workers there could not follow", s.arn, plural.Of(s.replicas, "region"))
 	}
 	return false, nil
 }

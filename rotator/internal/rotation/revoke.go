@@ -10,6 +10,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/rotator/internal/keypair"
 	"github.com/rotatessh/rotatessh/rotator/internal/operator"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // revoke replaces a key that somebody may have stolen. It is a rotation to a new pair, in the same order as
@@ -131,7 +132,7 @@ func (s secret) mayRevoke(req operator.Request) (begun bool, err error) {
 	case current != req.CurrentVersionID:
 		return false, fmt.Errorf("%s is on version %q instead of %q: look again", labelCurrent, current, req.CurrentVersionID)
 	case s.replicas > 0:
-		return false, fmt.Errorf("secret %q is replicated to %d regions; workers there could not follow", s.arn, s.replicas)
+		return false, fmt.Errorf("secret %q is replicated to %s; workers there could not follow", s.arn, plural.Of(s.replicas, "region"))
 	}
 	return false, nil
 }

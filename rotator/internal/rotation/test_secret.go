@@ -11,6 +11,7 @@ import (
 	"github.com/rotatessh/rotatessh/common/ledger"
 	"github.com/rotatessh/rotatessh/common/logging"
 	"github.com/rotatessh/rotatessh/rotator/internal/fleet"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 // testSecret waits until the fleet is ready for the new key and tries it: it logs in to a sample of workers.
@@ -97,7 +98,7 @@ func (r *Rotator) check(ctx context.Context, req request, s state) error {
 
 func verdict(ready fleet.Readiness) string {
 	if n := len(ready.Laggards) + len(ready.Waived); n > 0 {
-		return fmt.Sprintf("the gate is open, and %d workers that are not ready are given up", n)
+		return "the gate is open, and " + plural.Of(n, "worker") + plural.Verb(n, " that is not ready is", " that are not ready are") + " given up"
 	}
 	return "the fleet is ready"
 }
