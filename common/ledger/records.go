@@ -38,13 +38,15 @@ type Report struct {
 	Reasons    map[string]int `json:"reasons"`          // how many workers are not ready for each code
 	Laggards   []Laggard      `json:"laggards"`         // the first few of them
 	Waived     []Laggard      `json:"waived,omitempty"` // who does not count by an operator's waiver, and is not ready
-	Asked      string         `json:"asked,omitempty"`  // who asked for the rotation, and why, where somebody did
+	Asked      string         `json:"asked,omitempty"`  // who asked for this, and why, where somebody did
 	// Booting are the first few of those that do not count yet, having been launched lately.
 	Booting []string `json:"booting,omitempty"`
 	// Unlisted counts, by code, the workers for which Laggards, Waived and Booting have no room.
 	Unlisted map[string]int `json:"unlisted,omitempty"`
-	// Tries is how often the phase has come to a record in this generation, this one included.
-	Tries int `json:"tries,omitempty"`
+	// Failures is how often the phase has failed in this generation, this time included, and Since when it was first
+	// recorded: a report replaces the one of the try before it.
+	Failures int       `json:"failures,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
 	// Pushed are the first few of those that are ready because Systems Manager was used on them, and how.
 	Pushed []Laggard `json:"pushed,omitempty"`
 	// Unverified are the first few of those that count as ready although their sshd did not tell.

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/report"
 )
+
+// historyRecords is how many of the rotator's records report reads: those of some twenty rotations.
+const historyRecords = 100
 
 type reportFlags struct {
 	viewFlags
@@ -20,9 +24,18 @@ func newReport(g *globals) *cobra.Command {
 		Use:   "report",
 		Short: "Show the fleet, how fast it followed, and how the last rotations went",
 		Long: `Report shows what status shows, how many workers there are for each reason to be not
-ready, and the records that the rotator has left of each step and of each request by an
-operator, the newest first: how many workers were ready, which were not and why, which
-were waived. It reads no private key. "rotatessh status --help" says whom it lists.
+ready, and the history: a line for each of the last rotations, the newest first, made of
+the records that the rotator has left. It reads no private key. "rotatessh status --help"
+says whom it lists.
+
+A line of the history says when the rotation started; how it ended (switched, rolled
+back, revoked, aborted and by whom, abandoned by Secrets Manager, refused, or failing) and
+which steps failed how often; how many of the workers that count were ready at the switch;
+within what time 99 % of them were; how many refuse the key that went out of use; how long
+the rotation took up to the switch; and who asked for it and why, where that is on record.
+With --history the records of each step and of each request by an operator stand below
+each line: how many workers were ready, which were not and why, which were waived. JSON
+has the lines in "history", and with --history the records in them, too.
 
 Time to ready is, for a worker, the time of the acknowledgement by which it became ready
 less the time at which the keyset with the new key was published; time to retired, that
@@ -41,14 +54,28 @@ left to do; see "rotatessh status --help".`,
   rotatessh report --state silent --limit 0
   rotatessh report --html report.html
   rotatessh report --watch
-  rotatessh report --history 100 --json | jq '.reports[] | select(.passed | not)'`,
-		Args: usageArgs(noArgs),
+  rotatessh report --history
+  rotatessh report --json | jq '.history[] | select(.outcome != "switched")'
+  rotatessh report --history 300 --json | jq '.reports[] | select(.passed | not)'`,
+		Args: usageArgs(f.takeCount),
 		RunE: func(c *cobra.Command, _ []string) error { return hintAWS(g.report(c, f)) },
 	}
 	f.register(c)
-	c.Flags().Int32Var(&f.history, "history", defaultRecords, "show so `many` records of the rotator's")
+	c.Flags().Int32Var(&f.history, "history", historyRecords, "show the rotator's records, of so `many` that are read")
+	c.Flags().Lookup("history").NoOptDefVal = fmt.Sprint(historyRecords)
 	c.Flags().StringVar(&f.html, "html", "", "write a page to this `file`, and nothing to standard output")
 	return c
+}
+
+// takeCount lets --history stand alone and be followed by a number: a flag with a value that may be left out would
+// want an equals sign.
+func (f *reportFlags) takeCount(c *cobra.Command, args []string) error {
+	if len(args) == 1 && c.Flags().Changed("history") {
+		if c.Flags().Set("history", args[0]) == nil {
+			return nil
+		}
+	}
+	return noArgs(c, args)
 }
 
 func (g *globals) report(c *cobra.Command, f reportFlags) error {
@@ -61,6 +88,7 @@ func (g *globals) report(c *cobra.Command, f reportFlags) error {
 	if f.html != "" && (f.json || f.follow.watch) {
 		return usagef("--html goes with neither --json nor --watch")
 	}
+	f.selection.Records = c.Flags().Changed("history")
 	b, err := g.open(c, f.inventoryFlags)
 	if err != nil {
 		return err
@@ -81,8 +109,7 @@ func (g *globals) report(c *cobra.Command, f reportFlags) error {
 		return writeFile(f.html, r.WriteHTML)
 	}
 	if f.json {
-		r.Workers, _ = r.Select(f.selection)
-		return printJSON(c.OutOrStdout(), r)
+		return printJSON(c.OutOrStdout(), r.Only(f.selection))
 	}
 	return r.WriteText(c.OutOrStdout(), f.selection)
 }

@@ -96,8 +96,7 @@ func (g *globals) status(c *cobra.Command, f viewFlags) error {
 		return err
 	}
 	if f.json {
-		r.Workers, _ = r.Select(f.selection)
-		return printJSON(c.OutOrStdout(), r)
+		return printJSON(c.OutOrStdout(), r.Only(f.selection))
 	}
 	return r.WriteStatus(c.OutOrStdout(), f.selection)
 }

@@ -141,8 +141,7 @@ func (v *jsonView) show(r report.Report, _ time.Duration) error {
 		return nil
 	}
 	v.last = stage
-	r.Workers, _ = r.Select(v.selection)
 	enc := json.NewEncoder(v.w)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(r)
+	return enc.Encode(r.Only(v.selection))
 }

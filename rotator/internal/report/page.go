@@ -23,19 +23,20 @@ const firstRows = 100
 // page is what page.html shows.
 type page struct {
 	Report
-	Policy  string
-	CSS     template.CSS
-	JS      template.JS
-	Mood    string
-	Tiles   []tile
-	Curves  []curve
-	KeyRows []keyRow
-	States  []StateCount
-	Columns []string
-	First   [][]cell
-	Cut     bool
-	History []historyRow
-	Data    data
+	Policy   string
+	CSS      template.CSS
+	JS       template.JS
+	Mood     string
+	Tiles    []tile
+	Curves   []curve
+	KeyRows  []keyRow
+	States   []StateCount
+	Columns  []string
+	First    [][]cell
+	Cut      bool
+	Past     []pastRow
+	Headings []string
+	Data     data
 	// OldKeyLines name those of whom it is not known that they refuse the old key.
 	OldKeyLines []oldKeyLine
 }
@@ -44,7 +45,13 @@ type tile struct{ Label, Value, Mood string }
 
 type keyRow struct{ Fingerprint, Labels, State, Version, Age string }
 
-type historyRow struct {
+// pastRow is one rotation of the history, and recordRow one of its records.
+type pastRow struct {
+	Cells   []cell
+	Records []recordRow
+}
+
+type recordRow struct {
 	ledger.Report
 	Result, Mood, Counts string
 	Named                []ledger.Laggard
@@ -72,7 +79,8 @@ func (r Report) WriteHTML(w io.Writer) error {
 		Tiles:       r.tiles(),
 		States:      r.States(),
 		Columns:     columns(),
-		History:     r.history(),
+		Past:        r.past(),
+		Headings:    pastColumns(),
 		Data:        r.data(),
 		OldKeyLines: r.oldKeyLines(),
 	}
@@ -153,9 +161,27 @@ func (c *Convergence) tiles(label string) []tile {
 	return []tile{{label + ", p50", seconds(c.P50), ""}, {label + ", p99", seconds(c.P99), ""}}
 }
 
-func (r Report) history() (rows []historyRow) {
-	for _, record := range r.Records {
-		row := historyRow{Report: record, Result: outcome(record.Passed), Mood: "good", Named: slices.Concat(record.Laggards, record.Waived, record.Pushed)}
+func (r Report) past() (rows []pastRow) {
+	for _, past := range r.History {
+		row := pastRow{Records: recordRows(past.Records)}
+		for i, text := range r.cells(past) {
+			c := cell{Label: pastColumns()[i], Text: text}
+			switch c.Label {
+			case "Outcome":
+				c.Class = past.mood()
+			case "Version":
+				c.Class = "mono"
+			}
+			row.Cells = append(row.Cells, c)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func recordRows(records []ledger.Report) (rows []recordRow) {
+	for _, record := range records {
+		row := recordRow{Report: record, Result: outcome(record.Passed), Mood: "good", Named: slices.Concat(record.Laggards, record.Waived, record.Pushed)}
 		if !record.Passed {
 			row.Mood = "bad"
 		}

@@ -51,6 +51,7 @@ type Report struct {
 	Waivers   []ledger.Waiver `json:"waivers"`
 	Notes     []string        `json:"notes"`   // what this report may be wrong about
 	Records   []ledger.Report `json:"reports"` // the rotator's last ones, the newest first
+	History   []Past          `json:"history"` // what they tell, rotation by rotation, the newest first
 }
 
 // The sources of workers.
@@ -106,6 +107,7 @@ func New(f Facts) Report {
 	r.Summary = summarise(r.Workers)
 	r.Ready, r.Retired = f.readiness(r), f.retirement(r)
 	r.Notes = append(append([]string{}, f.Notes...), r.notes()...)
+	r.History = historyOf(r.Secret, r.Records, r.At)
 	return r
 }
 

@@ -12,10 +12,12 @@ import (
 	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
-// Selection says which workers a table lists.
+// Selection says which workers a table lists, and how much of the history is told.
 type Selection struct {
 	State string // only those of this state, "failed" for all that begin with it, "waived" or "pushed"; empty lists all
 	Limit int    // at most so many; 0 is no limit
+	// Records has the rotator's records below each rotation of the history.
+	Records bool
 }
 
 // Select gives the chosen ones of the report's workers, and how many more there are beyond the limit.
@@ -30,6 +32,18 @@ func (r Report) Select(s Selection) (rows []Worker, more int) {
 		return rows[:s.Limit], len(rows) - s.Limit
 	}
 	return rows, 0
+}
+
+// Only is r with the chosen workers and no more of the history than chosen. It shares the rest with r.
+func (r Report) Only(s Selection) Report {
+	r.Workers, _ = r.Select(s)
+	if !s.Records {
+		r.History = slices.Clone(r.History)
+		for i := range r.History {
+			r.History[i].Records = nil
+		}
+	}
+	return r
 }
 
 func (w Worker) is(state string) bool {
@@ -53,14 +67,14 @@ func (r Report) WriteStatus(w io.Writer, s Selection) error {
 	return p.err
 }
 
-// WriteText writes everything as text: the state, what keeps workers from being ready, and the records.
+// WriteText writes everything as text: the state, what keeps workers from being ready, and the history.
 func (r Report) WriteText(w io.Writer, s Selection) error {
 	p := printer{w: w, r: r}
 	p.head()
 	p.keys()
 	p.states()
 	p.workers(s)
-	p.records()
+	p.history(s.Records)
 	return p.err
 }
 
@@ -284,34 +298,23 @@ func (w Worker) oldKey() string {
 	return map[string]string{RefusedYes: "refused", RefusedNo: "ACCEPTED", RefusedUnknown: "unknown", RefusedNotYet: "retiring"}[w.OldKeyRefused]
 }
 
-func (p *printer) records() {
-	if len(p.r.Records) == 0 {
-		p.printf("\nno rotation has left a record yet\n")
-		return
-	}
-	p.printf("\nHISTORY\n")
-	for _, record := range p.r.Records {
-		p.record(record)
-	}
-}
-
 func (p *printer) record(record ledger.Report) {
-	p.printf("%s %s %s, generation %d, version %s: %s\n", Age(p.r.At, record.At), record.Phase, outcome(record.Passed),
+	p.printf("  %s %s %s, generation %d, version %s: %s\n", record.At.UTC().Format(moment), record.Phase, outcome(record.Passed),
 		record.Generation, dash(record.VersionID), Printable(record.Message))
 	if record.Asked != "" {
-		p.printf("  asked for by %s\n", Printable(record.Asked))
+		p.printf("    asked for by %s\n", Printable(record.Asked))
 	}
 	if record.Expected > 0 {
-		p.printf("  %s\n", recordCounts(record))
+		p.printf("    %s\n", recordCounts(record))
 	}
 	var rows [][]string
 	all := slices.Concat(record.Laggards, record.Waived, record.Pushed)
 	for _, l := range all[:min(len(all), perRecord)] {
-		rows = append(rows, []string{"  " + ledger.InstanceID(l.Worker), Printable(l.Code), Printable(l.Message)})
+		rows = append(rows, []string{"    " + ledger.InstanceID(l.Worker), Printable(l.Code), Printable(l.Message)})
 	}
 	p.table(rows)
 	if more := len(all) - perRecord; more > 0 {
-		p.printf("  … and %d more: --json has them\n", more)
+		p.printf("    … and %d more: --json has them\n", more)
 	}
 }
 

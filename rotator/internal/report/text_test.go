@@ -75,6 +75,13 @@ func TestTextOfAReport(t *testing.T) {
 	golden(t, "report.txt", out.String())
 }
 
+func TestTextOfAHistoryWithItsRecords(t *testing.T) {
+	r := New(motley(t))
+	p := printer{w: &strings.Builder{}, r: r}
+	p.history(true)
+	golden(t, "history.txt", p.w.(*strings.Builder).String())
+}
+
 func TestTextOfTheStatusOfASteadyFleet(t *testing.T) {
 	e := newEstate(t, 2)
 	e.promote(-20 * time.Second)
@@ -116,7 +123,7 @@ func TestTextHasNoControlCharacters(t *testing.T) {
 		Laggards: []ledger.Laggard{{Worker: "w", Code: hostile, Message: hostile}}}}
 	r := New(e.Facts)
 	var out strings.Builder
-	if err := r.WriteText(&out, Selection{}); err != nil {
+	if err := r.WriteText(&out, Selection{Records: true}); err != nil {
 		t.Fatal(err)
 	}
 	r.WriteProgress(&out, 80)

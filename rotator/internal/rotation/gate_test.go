@@ -327,3 +327,23 @@ func TestTheLeaseOfAnotherOperationIsWaitedFor(t *testing.T) {
 	r.mustStep("finishSecret", token)
 	r.complete(token)
 }
+
+func TestAReportTellsHowOftenItsPhaseHasFailedAndSinceWhen(t *testing.T) {
+	t.Parallel()
+	r, token := inRotation(t, 1, "setSecret")
+	for n := range 2 {
+		if err := r.soon("testSecret", token); err == nil {
+			t.Fatal("testSecret passed")
+		}
+		if report := r.reportOf("testSecret"); report.Failures != n+1 {
+			t.Errorf("%d failures after %d", report.Failures, n+1)
+		}
+	}
+	first := r.reportOf("testSecret").Since
+	r.follow()
+	r.mustStep("testSecret", token)
+	report := r.reportOf("testSecret")
+	if !report.Passed || report.Failures != 2 || !report.Since.Equal(first) || !report.Since.Before(report.At) {
+		t.Errorf("report is %+v", report)
+	}
+}

@@ -73,11 +73,11 @@ func (r *Rotator) reportOperation(ctx context.Context, req operator.Request, out
 			return
 		}
 	}
-	message := out.message + "; asked for by " + req.Actor
+	by := req.Actor
 	if req.Reason != "" {
-		message += ": " + req.Reason
+		by += ": " + req.Reason
 	}
-	r.report(ctx, request{step: phase, secretARN: req.SecretARN, token: req.VersionID}, out.state, ledger.Report{Passed: true, Message: message})
+	r.report(ctx, request{step: phase, secretARN: req.SecretARN, token: req.VersionID}, out.state, ledger.Report{Passed: true, Message: out.message, Asked: by})
 }
 
 // underLease does what must not meet a promotion or another request. What f does with its context has no

@@ -81,7 +81,7 @@ func TestAbortGivesTheRotationUpAndKeepsItsKeyAccepted(t *testing.T) {
 	if state := r.state(pair.PublicKey()); state != keyset.Retiring {
 		t.Errorf("the key that was given up is %q, want retiring", state)
 	}
-	if report := r.reportOf("abort"); !report.Passed || report.VersionID != token || !strings.Contains(report.Message, "user/ann: because") {
+	if report := r.reportOf("abort"); !report.Passed || report.VersionID != token || !strings.Contains(report.Asked, "user/ann: because") {
 		t.Errorf("report is %+v", report)
 	}
 	before := r.document()
@@ -237,7 +237,7 @@ func TestRollbackGoesBackThroughTheGate(t *testing.T) {
 	if r.probes.Load() == probes {
 		t.Error("nobody was probed")
 	}
-	if report := r.reportOf("rollback"); !report.Passed || !strings.Contains(report.Message, "user/ann") {
+	if report := r.reportOf("rollback"); !report.Passed || !strings.Contains(report.Asked, "user/ann") {
 		t.Errorf("report is %+v", report)
 	}
 	before := r.document()

@@ -28,8 +28,16 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 	}
 	report.SecretARN, report.Generation, report.Phase = req.secretARN, s.doc.Keyset.Generation, req.step
 	report.VersionID, report.Pending, report.At = req.token, s.pending.Fingerprint(), now
-	report.Asked = r.askedFor(ctx, req)
-	report.Tries = r.tries(ctx, req, s) + 1
+	if report.Asked == "" {
+		report.Asked = r.askedFor(ctx, req)
+	}
+	report.Failures, report.Since = r.tries(ctx, req, s)
+	if !report.Passed {
+		report.Failures++
+	}
+	if report.Since.IsZero() {
+		report.Since = now
+	}
 	if report.Reasons == nil {
 		report.Reasons = map[string]int{}
 	}
@@ -42,13 +50,14 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 	r.tell(ctx, s, report)
 }
 
-// tries is how often the phase has been recorded before. A report that cannot be read counts for none.
-func (r *Rotator) tries(ctx context.Context, req request, s state) int {
+// tries tells how often the phase has failed before, and since when there are records of it. One that cannot be read
+// counts for none.
+func (r *Rotator) tries(ctx context.Context, req request, s state) (failures int, since time.Time) {
 	have, found, err := r.findReport(ctx, s, req.step)
 	if err != nil || !found || have.VersionID != req.token {
-		return 0
+		return 0, time.Time{}
 	}
-	return max(1, have.Tries)
+	return have.Failures, have.Since
 }
 
 // The codes under which the report of a retirement names workers.

@@ -77,7 +77,7 @@ func TestRevokedKeysAreRefusedAtOnceAndForGood(t *testing.T) {
 	if out := r.mustAsk(req); !out.Already || r.document().VersionID != before.VersionID {
 		t.Errorf("the repetition's answer is %+v", out)
 	}
-	if report := r.reportOf("revoke"); !report.Passed || !strings.Contains(report.Message, "user/ann: because") {
+	if report := r.reportOf("revoke"); !report.Passed || !strings.Contains(report.Asked, "user/ann: because") {
 		t.Errorf("report is %+v", report)
 	}
 	r.complete(r.rotate())
