@@ -24,7 +24,7 @@ func TestSlotIsFreeWhileCommandRuns(t *testing.T) {
 	dir := t.TempDir()
 	runs, end := filepath.Join(dir, "runs"), filepath.Join(dir, "end")
 	waits := newProber(settings.Settings{User: server.User, ProbeTimeout: 20 * time.Second, ProbeConcurrency: 1,
-		ProbeCommand: fmt.Sprintf("touch %s; until test -e %s; do sleep 0.05; done", runs, end)})
+		ProbeCommand: fmt.Sprintf("touch %s; while test -e %[1]s && ! test -e %s; do sleep 0.05; done", runs, end)}) // ends with the test at the latest
 	ends := waits // shares the slot
 	ends.command = "touch " + end
 
