@@ -96,8 +96,7 @@ func (r *Rotator) workersAre(what string, names []string, more ...zap.Field) {
 func (g *gate) follow() {
 	now := g.standing()
 	if g.told == nil {
-		first := atFirst(now, fleet.CodeBehind, fleet.CodeSilent, codeBooting)
-		g.told = &first
+		g.told = &belief{unanswered: []string{fleet.CodeBehind, fleet.CodeSilent, codeBooting}}
 	}
 	say := words{well: "ready", became: "workers have become ready", ill: "workers are not ready"}
 	g.r.tellChanges(*g.told, g.workers, now, say,
@@ -150,7 +149,7 @@ func (r *Rotator) tellRetirement(s state, old keyset.Key, last ledger.Report, is
 	}
 	said, found := recalled(last)
 	if !found {
-		said = atFirst(now, codeUnknown)
+		said = belief{unanswered: []string{codeUnknown}}
 	}
 	say := words{well: "refused", became: "workers refuse the old key", ill: "workers do not refuse the old key"}
 	r.tellChanges(said, slices.Concat(is.Refused, is.Accepting, is.Unknown), now, say,

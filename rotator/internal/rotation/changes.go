@@ -19,22 +19,13 @@ type standing map[string]string
 // everything. Of an earlier run there is only its report, which names no worker that lacked nothing, and the first
 // few of the others.
 type belief struct {
+	// unanswered is set when nothing has been said: what a worker lacks that has not answered yet. That is taken for
+	// said of everybody.
+	unanswered []string
+
 	named standing
 	rest  map[string]int // how many workers beside those lacked what
 	at    time.Time      // of the report; zero without one
-}
-
-// atFirst is what is taken for said when nothing has been: that nobody has answered yet. A worker whose code is one of
-// unanswered still has not.
-func atFirst(now standing, unanswered ...string) belief {
-	named := make(standing, len(now))
-	for worker, code := range now {
-		if !slices.Contains(unanswered, code) {
-			code = unanswered[0]
-		}
-		named[worker] = code
-	}
-	return belief{named: named}
 }
 
 // recalled is what a report says; false if its run could ask nobody.
@@ -55,9 +46,15 @@ func recalled(report ledger.Report) (belief, bool) {
 	return b, len(b.named)+len(b.rest) > 0
 }
 
-// was is what a worker lacked. Of one that is not named that is known only where all of those lacked the same; one
-// that cannot have been among them has joined.
-func (b belief) was(w fleet.Worker) (code string, known, joined bool) {
+// was is what a worker lacked that is now as it is. Of one that is not named that is known only where all of those
+// lacked the same; one that cannot have been among them has joined.
+func (b belief) was(w fleet.Worker, is string) (code string, known, joined bool) {
+	if len(b.unanswered) > 0 {
+		if slices.Contains(b.unanswered, is) {
+			return is, true, false
+		}
+		return b.unanswered[0], true, false
+	}
 	if code, named := b.named[w.ARN]; named {
 		return code, true, false
 	}
@@ -89,8 +86,9 @@ func (b belief) compare(workers []fleet.Worker, now standing, say words) changes
 	}
 	for _, w := range workers {
 		is := now[w.ARN]
-		was, known, joined := b.was(w)
+		was, known, joined := b.was(w, is)
 		_, named := b.named[w.ARN]
+		named = named || len(b.unanswered) > 0
 		if !named && !joined {
 			c.rest[is]++
 		}
