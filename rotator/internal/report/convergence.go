@@ -41,7 +41,7 @@ func (f Facts) readiness(r Report) *Convergence {
 	key := nextKey(f.Document.Keyset)
 	if key.State != keyset.Pending {
 		return recorded(r.Records, key.PublicKey.Fingerprint(), func(record ledger.Report) bool {
-			return record.Phase == "testSecret" && record.VersionID == key.VersionID
+			return record.Phase == phaseTest && record.VersionID == key.VersionID
 		})
 	}
 	if r.Keyset.PublishedAt.IsZero() {
@@ -64,7 +64,7 @@ func (f Facts) retirement(r Report) *Convergence {
 	}
 	// The version that replaced it is the current one, and the record of its end is filed under that.
 	return recorded(r.Records, r.OldKey.Fingerprint, func(record ledger.Report) bool {
-		return record.Phase == "steady" && record.VersionID == r.Secret.Holder(LabelCurrent)
+		return record.Phase == phaseSteady && record.VersionID == r.Secret.Holder(LabelCurrent)
 	})
 }
 

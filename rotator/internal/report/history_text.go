@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
-// moment is how a history writes times, which auditors compare with other logs.
+// moment is how times are written that auditors compare with other logs.
 const moment = "2006-01-02 15:04:05Z"
 
 // pastColumns are the headings of a history; cells gives what stands under them.
@@ -108,20 +107,22 @@ func (p *printer) history(records bool) {
 		return
 	}
 	p.printf("\nHISTORY\n")
-	var table bytes.Buffer
-	out := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, strings.ToUpper(strings.Join(pastColumns(), "\t")))
+	heading := pastColumns()
+	for i := range heading {
+		heading[i] = strings.ToUpper(heading[i])
+	}
+	rows := [][]string{heading}
 	for _, past := range p.r.History {
 		cells := p.r.cells(past)
 		for i := range cells {
 			cells[i] = dash(cells[i])
 		}
-		fmt.Fprintln(out, strings.Join(cells, "\t"))
+		rows = append(rows, cells)
 	}
-	if p.err == nil {
-		p.err = out.Flush()
-	}
-	lines := strings.SplitAfter(table.String(), "\n")
+	var text bytes.Buffer
+	aligned := printer{w: &text}
+	aligned.table(rows)
+	lines := strings.SplitAfter(text.String(), "\n")
 	p.printf("%s", lines[0])
 	for i, past := range p.r.History {
 		p.printf("%s", lines[i+1])

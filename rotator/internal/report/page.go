@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rotatessh/rotatessh/common/ledger"
+	"github.com/rotatessh/rotatessh/rotator/internal/plural"
 )
 
 //go:embed page.html page.css page.js
@@ -50,6 +51,9 @@ type pastRow struct {
 	Cells   []cell
 	Records []recordRow
 }
+
+// Count is how many records there are, in words.
+func (p pastRow) Count() string { return plural.Of(len(p.Records), "record") }
 
 type recordRow struct {
 	ledger.Report

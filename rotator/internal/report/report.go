@@ -115,7 +115,7 @@ func New(f Facts) Report {
 func (r Report) notes() []string {
 	for _, record := range r.Records {
 		counted := record.Expected + len(record.Waived)
-		if record.Phase != "testSecret" && record.Phase != "finishSecret" || counted == 0 {
+		if record.Phase != phaseTest && record.Phase != phaseFinish || counted == 0 {
 			continue
 		}
 		if counted > r.Summary.Workers {

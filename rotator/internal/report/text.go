@@ -220,7 +220,7 @@ func (r Report) first(answer string) string {
 }
 
 func (c Convergence) sentence() string {
-	return fmt.Sprintf("p50 %s, p99 %s (%s, from %s)", seconds(c.P50), seconds(c.P99), plural.Share(c.Done, c.Of, "worker"), c.From.UTC().Format("2006-01-02 15:04:05Z"))
+	return fmt.Sprintf("p50 %s, p99 %s (%s, from %s)", seconds(c.P50), seconds(c.P99), plural.Share(c.Done, c.Of, "worker"), c.From.UTC().Format(moment))
 }
 
 func (p *printer) keys() {
@@ -324,7 +324,7 @@ const perRecord = 10
 // recordCounts says how many workers did what the record is about, and how fast.
 func recordCounts(record ledger.Report) string {
 	var s strings.Builder
-	if record.Phase == "steady" {
+	if record.Phase == phaseSteady {
 		fmt.Fprintf(&s, "%s %s the old key", plural.Share(record.Ready, record.Expected, "worker"), plural.Verb(record.Ready, "refuses", "refuse"))
 	} else {
 		fmt.Fprintf(&s, "%s ready, %d tried by logging in", plural.Share(record.Ready, record.Expected, "worker"), record.Probed)
