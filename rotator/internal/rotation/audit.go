@@ -129,8 +129,7 @@ func (g *gate) standing() standing {
 func (g *gate) remember(reports []ledger.Report, token string) {
 	var last ledger.Report
 	for _, report := range reports {
-		asked := report.Phase == "testSecret" || report.Phase == "finishSecret"
-		if asked && report.VersionID == token && report.Generation == g.s.doc.Keyset.Generation && report.At.After(last.At) {
+		if asksFleet(report) && report.VersionID == token && report.Generation == g.s.doc.Keyset.Generation && report.At.After(last.At) {
 			if b, found := recalled(report); found {
 				last, g.told = report, &b
 			}

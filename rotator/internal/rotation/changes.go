@@ -61,8 +61,10 @@ func (b belief) was(w fleet.Worker, is string) (code string, known, joined bool)
 	if len(b.rest) == 0 || w.Launched.After(b.at) {
 		return "", false, true
 	}
-	if codes := slices.Collect(maps.Keys(b.rest)); len(codes) == 1 {
-		return codes[0], true, false
+	if len(b.rest) == 1 {
+		for code := range b.rest {
+			return code, true, false
+		}
 	}
 	return "", false, false
 }

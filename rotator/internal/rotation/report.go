@@ -20,8 +20,22 @@ const maxLaggards = 100
 // phaseSteady is the report of a rotation whose old key's time is over.
 const phaseSteady = "steady"
 
+// asksFleet tells the reports of steps that ask every worker whether it is ready.
+func asksFleet(report ledger.Report) bool {
+	return report.Phase == "testSecret" || report.Phase == "finishSecret"
+}
+
 // report records how a step ended. It is for people, and a rotation must not fail for it.
 func (r *Rotator) report(ctx context.Context, req request, s state, report ledger.Report) {
+	before, _, err := r.findReport(ctx, s, req.step)
+	if err != nil {
+		before = ledger.Report{} // one that cannot be read counts for none
+	}
+	r.replace(ctx, req, s, before, report)
+}
+
+// replace is report where the one that stands is known; it is zero where there is none.
+func (r *Rotator) replace(ctx context.Context, req request, s state, before, report ledger.Report) {
 	now, err := r.now()
 	if err == nil && s.doc.Keyset.Generation == 0 {
 		return // there is no generation to file it under
@@ -31,7 +45,9 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 	if report.Asked == "" {
 		report.Asked = r.askedFor(ctx, req)
 	}
-	report.Failures, report.Since = r.tries(ctx, req, s)
+	if before.VersionID == req.token {
+		report.Failures, report.Since = before.Failures, before.Since
+	}
 	if !report.Passed {
 		report.Failures++
 	}
@@ -48,16 +64,6 @@ func (r *Rotator) report(ctx context.Context, req request, s state, report ledge
 		r.Log.Warn("report was not written", logging.Step(req.step), zap.Error(err))
 	}
 	r.tell(ctx, s, report)
-}
-
-// tries tells how often the phase has failed before, and since when there are records of it. One that cannot be read
-// counts for none.
-func (r *Rotator) tries(ctx context.Context, req request, s state) (failures int, since time.Time) {
-	have, found, err := r.findReport(ctx, s, req.step)
-	if err != nil || !found || have.VersionID != req.token {
-		return 0, time.Time{}
-	}
-	return have.Failures, have.Since
 }
 
 // The codes under which the report of a retirement names workers.
@@ -137,7 +143,7 @@ func (r *Rotator) reportSteady(ctx context.Context, s state) {
 	}
 	add(codeUnknown, "it has not acknowledged that its sshd refuses the old key", retirement.Unknown)
 	report.Laggards, report.Unlisted = first(lagging), unlisted(beyond(lagging), 0)
-	r.report(ctx, request{step: phaseSteady, secretARN: s.secret.arn, token: s.facts.current.versionID}, s, report)
+	r.replace(ctx, request{step: phaseSteady, secretARN: s.secret.arn, token: s.facts.current.versionID}, s, have, report)
 }
 
 // lastRetired is the key of a steady keyset that went out of use last: the one that is retiring and whose time is

@@ -110,7 +110,7 @@ func (r *Rotator) knownStrays(ctx context.Context, secretARN string, workers []f
 	}
 	var last ledger.Report
 	for _, report := range reports {
-		if (report.Phase == "testSecret" || report.Phase == "finishSecret") && report.Expected > 0 && report.At.After(last.At) {
+		if asksFleet(report) && report.Expected > 0 && report.At.After(last.At) {
 			last = report
 		}
 	}
