@@ -86,9 +86,7 @@ func TestEachChangeByAnOperatorIsOneLineWithWhoAndWhy(t *testing.T) {
 	by("attached label", label...)
 	by("moved label", label...)
 	by("dropped label", label...)
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	r.mustAsk(r.request(operator.Abort, token))
 	by("dropped label", label...)
 	by("published keyset", "version_id", "generation", "keys")
@@ -123,9 +121,7 @@ func TestWorkersThatBecomeReadyOrAreGivenUpAreLogged(t *testing.T) {
 	r.followPublications()
 	r.rotate()
 	r.onCall = nil
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	r.workers[2].acked = false // given up by the threshold
 	time.AfterFunc(600*time.Millisecond, func() {
 		r.quietly(func() { r.pass(r.workers[0]); r.pass(r.workers[1]) })

@@ -79,9 +79,7 @@ func TestAWorkerThatChangesBetweenTwoRunsIsOneLine(t *testing.T) {
 	r.followPublications()
 	r.rotate()
 	r.onCall = nil
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	a, b, c := r.workers[0], r.workers[1], r.workers[2]
 	b.lacking("disk-full")
 	r.passing(a, b)
@@ -151,9 +149,7 @@ func TestWorkersThatJoinOrGoBetweenTwoRunsAreOneLineEach(t *testing.T) {
 	r.followPublications()
 	r.rotate()
 	r.onCall = nil
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	r.passing(r.workers[:4]...)
 	again := func() {
 		t.Helper()
@@ -200,9 +196,7 @@ func TestNobodyIsNamedOfWhomTheLastReportSaysNothing(t *testing.T) {
 	for range 106 {
 		r.addWorker()
 	}
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	r.passing(r.workers[0])
 	again := func() ledger.Report {
 		t.Helper()
@@ -247,9 +241,7 @@ func TestAPushThatFailsInEachRunIsOneLine(t *testing.T) {
 	p.answer = func(string, push.Result) push.Result {
 		return push.Result{Outcome: push.Failed, Code: "symlink", Message: "it is a link"}
 	}
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	logs.TakeAll()
 	for _, want := range [][]string{{becameReady + ": " + r.workers[0].id() + ";", notReady + ": " + w.id() + " push-failed, was silent;"}, nil, nil} {
 		if err := r.soon("testSecret", token); err == nil {

@@ -201,6 +201,15 @@ func (r *rig) provision(value string) {
 	}
 }
 
+// startPublished starts a rotation up to where its pending key is published, and gives its token.
+func (r *rig) startPublished() string {
+	r.t.Helper()
+	token := r.startRotation()
+	r.mustStep("createSecret", token)
+	r.mustStep("setSecret", token)
+	return token
+}
+
 // startRotation makes Secrets Manager begin a rotation and gives its token.
 func (r *rig) startRotation() string {
 	r.t.Helper()

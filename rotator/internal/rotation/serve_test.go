@@ -153,9 +153,7 @@ func TestAPushThatIsNotProvedCountsForNothing(t *testing.T) {
 			r, p, w := pushing(t)
 			c.set(r, p, w)
 			before, _ := r.labelled("AWSCURRENT")
-			token := r.startRotation()
-			r.mustStep("createSecret", token)
-			r.mustStep("setSecret", token)
+			token := r.startPublished()
 			if err := r.step(t.Context(), "testSecret", token); err == nil || !strings.Contains(err.Error(), c.code) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("testSecret: %v", err)
 			}
@@ -192,9 +190,7 @@ func TestAnAgentThatWasWokenIsReportedAndSpeaksForItself(t *testing.T) {
 func TestWorkersAreLeftToTheirAgentsForAWhile(t *testing.T) {
 	t.Parallel()
 	r, p, _ := pushing(t, func(r *rig) { r.policy.PushAfter = time.Hour })
-	token := r.startRotation()
-	r.mustStep("createSecret", token)
-	r.mustStep("setSecret", token)
+	token := r.startPublished()
 	if err := r.step(t.Context(), "testSecret", token); err == nil || !strings.Contains(err.Error(), "silent 1") {
 		t.Errorf("testSecret: %v", err)
 	}
